@@ -1,0 +1,28 @@
+"""`manage.py install_schedules`: the recurring tasks of the housekeeping process, as rows of django-q2."""
+
+from __future__ import annotations
+
+from django.core.management.base import BaseCommand
+from django_q.models import Schedule
+
+# Task -> minutes between runs. Each is short and safe to run twice; the rows they look at are the truth.
+SCHEDULES = {
+    "apps.generation.tasks.reap": 1,
+    "apps.audit.tasks.seal_audit_events": 1,
+    "apps.artifacts.tasks.purge_expired_artifacts": 5,
+    "apps.artifacts.tasks.sweep_unreferenced_files": 60,
+    "apps.generation.tasks.forget_old_keys": 60,
+}
+
+
+class Command(BaseCommand):
+    """Idempotent: existing schedules keep their times."""
+
+    help = "Creates the housekeeping schedules that are missing."
+
+    def handle(self, *args: str, **options: str) -> None:
+        for task, minutes in SCHEDULES.items():
+            Schedule.objects.update_or_create(
+                name=task,
+                defaults={"func": task, "schedule_type": Schedule.MINUTES, "minutes": minutes, "repeats": -1},
+            )

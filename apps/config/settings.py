@@ -1,0 +1,204 @@
+"""Every setting of the appliance, read once, top to bottom.
+
+What the operator decides at install time is an environment variable and is read here; what an
+administrator changes while it runs (plans, keys, models) is a row. `deploy/env.example` lists
+every variable with the same comments.
+"""
+
+from __future__ import annotations
+
+from apps.config.database import database_settings
+from apps.config.env import (
+    env_bool,
+    env_choice,
+    env_float,
+    env_int,
+    env_list,
+    env_path,
+    env_secret,
+    env_str,
+)
+from apps.config.log import logging_settings
+from apps.config.version import REPOSITORY_ROOT
+
+# --- Identity of this installation ---
+
+# Folder that holds all state apart from an external database: artifacts, models, logs, secrets.
+HOME_DIR = env_path("DARKROOM_HOME", str(REPOSITORY_ROOT / "var"))
+# Signs sessions and artifact URLs. Changing it signs everybody out and breaks open links.
+SECRET_KEY = env_secret("DARKROOM_SECRET_KEY")
+# Keyed hash of API keys. Changing it invalidates every key.
+API_KEY_PEPPER = env_secret("DARKROOM_KEY_PEPPER")
+# Port of the web server on this machine.
+PORT = env_int("DARKROOM_PORT", 8000, minimum=1, maximum=65535)
+# What clients type before `/api/...`; artifact links start with it. Set it when a proxy is in front.
+BASE_URL = env_str("DARKROOM_BASE_URL", f"http://127.0.0.1:{PORT}").rstrip("/")
+# Host names the web process answers to.
+ALLOWED_HOSTS = env_list("DARKROOM_ALLOWED_HOSTS", "*")
+# Tracebacks in responses. Never on a machine others can reach.
+DEBUG = env_bool("DARKROOM_DEBUG", False)
+
+# --- Django ---
+
+INSTALLED_APPS = [
+    "apps.console.site.ConsoleAdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.messages",
+    "django.contrib.sessions",
+    "django.contrib.staticfiles",
+    "django_q",
+    "rest_framework",
+    "apps.core",
+    "apps.audit",
+    "apps.accounts",
+    "apps.apikeys",
+    "apps.plans",
+    "apps.quotas",
+    "apps.billing",
+    "apps.catalog",
+    "apps.artifacts",
+    "apps.generation",
+    "apps.api",
+    "apps.console",
+    "apps.config",
+]
+MIDDLEWARE = [
+    "apps.core.middleware.RequestIdMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "apps.config.urls"
+WSGI_APPLICATION = "apps.config.wsgi.application"
+# No path of the contract ends in a slash, and a redirect on POST breaks clients.
+APPEND_SLASH = False
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [REPOSITORY_ROOT / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+# PostgreSQL everywhere: postgresql://user:password@host/name, or ?host=/socket/folder for a socket.
+DATABASE_URL = env_str("DATABASE_URL", "")
+# Most connections one web process opens; waiters hold none, so a few dozen serve a thousand threads.
+# 0 is no pool: right for every process that forks, since a pool's threads do not survive a fork.
+DATABASE_POOL_SIZE = env_int("DARKROOM_DATABASE_POOL_SIZE", 0, minimum=0, maximum=500)
+DATABASES = {"default": database_settings(DATABASE_URL, pool_size=DATABASE_POOL_SIZE)}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_USER_MODEL = "accounts.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+]
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "/static/"
+STATIC_ROOT = HOME_DIR / "static"
+WHITENOISE_USE_FINDERS = True
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SECURE = BASE_URL.startswith("https://")
+CSRF_COOKIE_SECURE = BASE_URL.startswith("https://")
+CSRF_TRUSTED_ORIGINS = [BASE_URL]
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BASE_URL.startswith("https://") else None
+# Largest request body. A 20 MB image is 27 MB of base64; two of them and a mask do not arrive in one request.
+MAX_BODY_BYTES = env_int("DARKROOM_MAX_BODY_BYTES", 40_000_000, minimum=1_000_000, maximum=1_000_000_000)
+DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
+LOGGING = logging_settings(
+    level=env_choice("DARKROOM_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))
+)
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": [],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "UNAUTHENTICATED_USER": None,
+}
+
+# --- Generation ---
+
+# Longest a synchronous request waits for its image, in seconds; third-party clients give up at 30.
+SYNC_WAIT_S = env_float("DARKROOM_SYNC_WAIT_S", 25.0, minimum=0.0, maximum=600.0)
+# Most requests of one web process that wait at once; above it the answer is `processing` straight away.
+MAX_WAITERS = env_int("DARKROOM_MAX_WAITERS", 900, minimum=1, maximum=10_000)
+# How long an artifact link and its file live, in seconds.
+ARTIFACT_TTL_S = env_int("DARKROOM_ARTIFACT_TTL_S", 24 * 3600, minimum=60, maximum=10 * 365 * 24 * 3600)
+ARTIFACT_DIR = HOME_DIR / "artifacts"
+# Folder of checkpoints the operator adds; the starter model ships inside the repository.
+MODEL_DIR = env_path("DARKROOM_MODEL_DIR", str(HOME_DIR / "models"))
+STARTER_MODEL_DIR = REPOSITORY_ROOT / "gpu_runtime" / "starter"
+
+# --- GPU worker ---
+
+# "torch", or "fake": deterministic pictures without a model, for load tests only. Responses say so.
+RUNTIME = env_choice("DARKROOM_RUNTIME", "torch", ("torch", "fake"))
+# "auto", "cpu" or "cuda:N"; `gpu_cluster --device` overrides it.
+DEVICE = env_str("DARKROOM_DEVICE", "auto")
+# Most images that share one denoising step.
+MAX_ROWS = env_int("DARKROOM_MAX_ROWS", 16, minimum=1, maximum=256)
+# torch threads on the CPU; 0 takes one for each core.
+CPU_THREADS = env_int("DARKROOM_CPU_THREADS", 0, minimum=0, maximum=1024)
+# Duration of one step of the fake runtime, in milliseconds.
+FAKE_STEP_MS = env_float("DARKROOM_FAKE_STEP_MS", 0.0, minimum=0.0, maximum=60_000.0)
+# How long a worker may be silent before its jobs are given to another, in seconds.
+LEASE_S = env_float("DARKROOM_LEASE_S", 10.0, minimum=1.0, maximum=3600.0)
+# How often a worker renews its leases, in seconds; several must fit in one lease.
+HEARTBEAT_S = env_float("DARKROOM_HEARTBEAT_S", 2.0, minimum=0.1, maximum=600.0)
+# How long a stopping worker may go on with what it has claimed, in seconds; the rest is re-queued.
+DRAIN_GRACE_S = env_float("DARKROOM_DRAIN_GRACE_S", 10.0, minimum=0.0, maximum=600.0)
+# How long a job may wait for a worker before it expires, in seconds.
+QUEUE_TTL_S = env_int("DARKROOM_QUEUE_TTL_S", 3600, minimum=10, maximum=7 * 24 * 3600)
+# Length of one run of the pump task, in seconds; the weights survive between runs.
+PUMP_SLICE_S = 240.0
+# Crashes of its worker after which a job is quarantined instead of tried again.
+MAX_CRASHES = 2
+# Shortest time before the watchdog takes a silent tick for a hang, in seconds.
+WATCHDOG_MIN_S = env_float("DARKROOM_WATCHDOG_MIN_S", 60.0, minimum=1.0, maximum=3600.0)
+
+# --- django-q2 ---
+
+Q_CLUSTER = {
+    "name": "default",
+    "orm": "default",
+    "workers": 1,
+    "timeout": 300,
+    "retry": 360,
+    "poll": 0.5,
+    "save_limit": -1,
+    "ack_failures": True,
+    "max_attempts": 1,
+    "guard_cycle": 0.5,
+    "catch_up": False,
+    "label": "Background tasks",
+    "ALT_CLUSTERS": {
+        # One resident task a device; see apps/generation/pump.py. A recycled worker would drop its weights.
+        "gpu": {
+            "workers": 1,
+            "timeout": 600,
+            "retry": 660,
+            "recycle": 10**9,
+            "max_rss": None,
+            "queue_limit": 1,
+            "bulk": 1,
+            "poll": 0.05,
+            "scheduler": False,
+        },
+    },
+}

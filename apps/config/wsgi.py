@@ -1,0 +1,11 @@
+"""The WSGI application that gunicorn serves."""
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "apps.config.settings")
+
+from apps.core.chunked import ChunkedBodyMiddleware  # settings must be named first
+
+application = ChunkedBodyMiddleware(get_wsgi_application())

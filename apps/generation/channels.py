@@ -1,0 +1,26 @@
+"""Names of the NOTIFY channels. A message is a hint; the row is the truth."""
+
+from __future__ import annotations
+
+from apps.core.db import notify
+
+GPU = "darkroom_gpu"
+"""To GPU workers: "job" when one was queued, "cancel" when one should stop."""
+
+JOB = "darkroom_job"
+"""To web processes: the id of a job whose row changed."""
+
+
+def notify_queued() -> None:
+    """Wake idle workers when the current transaction commits."""
+    notify(GPU, "job")
+
+
+def notify_cancel() -> None:
+    """Make workers look for cancel requests when the current transaction commits."""
+    notify(GPU, "cancel")
+
+
+def notify_changed(job_id: int) -> None:
+    """Wake whoever waits for this job when the current transaction commits."""
+    notify(JOB, str(job_id))

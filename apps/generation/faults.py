@@ -1,0 +1,50 @@
+"""The one table from a runtime fault to what the job's owner is told and whether to try again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gpu_runtime import errors
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How a job ends when the runtime could not complete it."""
+
+    code: str
+    """Stable, for clients."""
+    message: str
+    """For the job's owner: what happened and what to change. Never the fault's own text."""
+
+
+FAILURES: dict[type[errors.RuntimeFault], Failure] = {
+    errors.UnsupportedCombination: Failure(
+        "unsupported_combination", "This model cannot combine the requested options."
+    ),
+    errors.CheckpointMissing: Failure(
+        "checkpoint_missing", "The model's files are not on this server; ask its operator to import it again."
+    ),
+    errors.WeightsCorrupt: Failure(
+        "weights_corrupt", "The model's files are damaged; ask the server's operator to import it again."
+    ),
+    errors.OutOfMemory: Failure(
+        "out_of_memory", "The image does not fit into the device's memory; try a smaller width and height."
+    ),
+    errors.NumericFault: Failure(
+        "numeric_fault", "The model produced invalid numbers; try another seed or a lower guidance scale."
+    ),
+    errors.DeviceLost: Failure("device_lost", "The device failed while generating; try again."),
+}
+INTERNAL = Failure("internal_error", "The image could not be generated because of an internal error.")
+QUARANTINED = Failure(
+    "worker_crashed", "The worker crashed repeatedly while generating this request, so it is not tried again."
+)
+EXPIRED = Failure("expired", "No worker was free before the request's deadline.")
+
+
+def failure_of(fault: errors.RuntimeFault) -> Failure:
+    """The entry of the fault's nearest class in the table, else INTERNAL."""
+    for ancestor in type(fault).__mro__:
+        if ancestor in FAILURES:
+            return FAILURES[ancestor]
+    return INTERNAL

@@ -1,0 +1,315 @@
+"""What workers do with jobs: claim, heartbeat, finish, fail, release; and what the reaper does for the dead.
+
+Every write of a worker is conditional on the fence it was given at claim. A worker that lost its
+lease therefore cannot end a job that somebody else is running: its UPDATE hits no row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import F, QuerySet
+
+from apps.artifacts.services import NewArtifact, record_artifacts
+from apps.audit.refs import Ref
+from apps.audit.services import record
+from apps.generation.channels import notify_changed, notify_queued
+from apps.generation.choices import JobState
+from apps.generation.faults import EXPIRED, QUARANTINED, Failure
+from apps.generation.models import GenerationJob
+from apps.generation.settlement import charge, release_reservation
+
+REAP_BATCH: Final = 200
+
+
+class LeaseLost(Exception):
+    """The job is no longer this worker's: it was re-queued, canceled or given to another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to write one job, as given at claim."""
+
+    job_id: int
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """What a heartbeat found."""
+
+    kept: frozenset[int]
+    """Jobs that are still this worker's."""
+    canceled: frozenset[int]
+    """Those of them whose owner wants them stopped."""
+
+
+# One statement: locking, choosing and marking in one round trip, skipping rows other workers are claiming.
+CLAIM_SQL = """
+UPDATE generation_generationjob AS job
+   SET state = 'running', attempt = attempt + 1, fence = fence + 1, claimed_by = %(worker)s,
+       claimed_at = %(now)s, started_at = COALESCE(started_at, %(now)s),
+       lease_expires_at = %(lease)s, progress_step = 0
+  FROM (SELECT id FROM generation_generationjob
+         WHERE state = 'queued' AND deadline_at > %(now)s AND (crashes > 0) = %(suspects)s
+         ORDER BY priority DESC, id
+         LIMIT %(limit)s FOR UPDATE SKIP LOCKED) AS picked
+ WHERE job.id = picked.id
+RETURNING job.*
+"""
+
+
+def claim_jobs(
+    *, worker: str, limit: int, now: datetime, suspects: bool = False, lease_s: float | None = None
+) -> list[GenerationJob]:
+    """Take up to `limit` queued jobs, first come first served within a priority.
+
+    `suspects` selects the jobs whose worker has crashed before; the pump runs those alone, so that
+    a poisonous request does not take its neighbours with it.
+    """
+    lease = now + timedelta(seconds=settings.LEASE_S if lease_s is None else lease_s)
+    parameters = {"worker": worker, "now": now, "lease": lease, "limit": limit, "suspects": suspects}
+    return sorted(GenerationJob.objects.raw(CLAIM_SQL, parameters), key=lambda job: (-job.priority, job.pk))
+
+
+def lease_of(job: GenerationJob) -> Lease:
+    """The lease that came with a claim."""
+    return Lease(job_id=job.pk, fence=job.fence)
+
+
+def renew_leases(*, leases: Sequence[Lease], now: datetime) -> Renewal:
+    """Extend the leases that are still ours; the ones missing from the answer are lost."""
+    if not leases:
+        return Renewal(frozenset(), frozenset())
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE generation_generationjob AS job SET lease_expires_at = %s
+              FROM unnest(%s::bigint[], %s::integer[]) AS held(id, fence)
+             WHERE job.id = held.id AND job.fence = held.fence AND job.state = 'running'
+            RETURNING job.id, job.is_cancel_requested
+            """,
+            [
+                now + timedelta(seconds=settings.LEASE_S),
+                [lease.job_id for lease in leases],
+                [lease.fence for lease in leases],
+            ],
+        )
+        rows = cursor.fetchall()
+    return Renewal(frozenset(row[0] for row in rows), frozenset(row[0] for row in rows if row[1]))
+
+
+def list_cancel_requests(*, leases: Sequence[Lease]) -> frozenset[int]:
+    """Which of these running jobs their owners want stopped."""
+    wanted = GenerationJob.objects.filter(
+        pk__in=[lease.job_id for lease in leases], state=JobState.RUNNING, is_cancel_requested=True
+    )
+    return frozenset(wanted.values_list("pk", flat=True))
+
+
+def report_progress(*, steps: dict[Lease, int]) -> None:
+    """Write how many row-steps are done and wake those who follow the jobs. Lost leases are left alone."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE generation_generationjob AS job SET progress_step = done.step
+              FROM unnest(%s::bigint[], %s::integer[], %s::integer[]) AS done(id, fence, step)
+             WHERE job.id = done.id AND job.fence = done.fence AND job.state = 'running'
+            RETURNING job.id
+            """,
+            [
+                [lease.job_id for lease in steps],
+                [lease.fence for lease in steps],
+                list(steps.values()),
+            ],
+        )
+        for (job_id,) in cursor.fetchall():
+            notify_changed(job_id)
+
+
+def finish_job(
+    *, lease: Lease, artifacts: Sequence[NewArtifact], timings: dict[str, float], worker: Ref, now: datetime
+) -> None:
+    """The job delivered: artifact rows, charge and audit in one transaction with its state.
+
+    The files behind `artifacts` are already on disk. Raises LeaseLost, having written nothing.
+    """
+    with transaction.atomic(durable=True):
+        job = _end(lease, JobState.SUCCEEDED, now=now, timings=timings)
+        if len(artifacts) != job.num_images:
+            raise RuntimeError(f"job {job.pk} delivered {len(artifacts)} of {job.num_images} images")
+        record_artifacts(
+            job_id=job.pk,
+            account_id=job.account_id,
+            group=job.artifact_group,
+            artifacts=artifacts,
+            expires_at=artifact_expiry(job),
+            now=now,
+        )
+        charge(job, now=now)
+        record(
+            "generation.job.succeeded",
+            actor=worker,
+            subject=job.ref,
+            account_id=job.account_id,
+            data={"images": job.num_images},
+            now=now,
+        )
+        notify_changed(job.pk)
+
+
+def artifact_expiry(job: GenerationJob) -> datetime:
+    """When the job's links end. Counted from submission, so that links given out early stay the same."""
+    lifetime_s = settings.ARTIFACT_TTL_S + settings.QUEUE_TTL_S
+    return (job.queued_at + timedelta(seconds=lifetime_s)).replace(microsecond=0)
+
+
+def fail_job(*, lease: Lease, failure: Failure, worker: Ref, now: datetime) -> None:
+    """The job cannot be completed: give its call back. Raises LeaseLost, having written nothing."""
+    with transaction.atomic(durable=True):
+        job = _end(lease, JobState.FAILED, now=now, failure=failure)
+        _settle_refused(job, "generation.job.failed", worker, now)
+
+
+def finish_cancel(*, lease: Lease, worker: Ref, now: datetime) -> None:
+    """The worker stopped a job at its owner's wish. Raises LeaseLost, having written nothing."""
+    with transaction.atomic(durable=True):
+        job = _end(lease, JobState.CANCELED, now=now)
+        _settle_refused(job, "generation.job.canceled", worker, now)
+
+
+def release_jobs(*, leases: Sequence[Lease]) -> int:
+    """Hand jobs back unfinished through no fault of theirs; how many were still ours."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE generation_generationjob AS job
+               SET state = 'queued', claimed_by = '', lease_expires_at = NULL, progress_step = 0
+              FROM unnest(%s::bigint[], %s::integer[]) AS held(id, fence)
+             WHERE job.id = held.id AND job.fence = held.fence AND job.state = 'running'
+            RETURNING job.id
+            """,
+            [[lease.job_id for lease in leases], [lease.fence for lease in leases]],
+        )
+        released = [row[0] for row in cursor.fetchall()]
+        for job_id in released:
+            notify_changed(job_id)
+        if released:
+            notify_queued()
+    return len(released)
+
+
+def reap_crashed(*, worker: str, actor: Ref, now: datetime) -> int:
+    """Take back the jobs of a worker that is known to be dead, without waiting for their leases.
+
+    Only the holder of the worker's lock may call this: the lock proves that the old process is gone.
+    """
+    return _reap({"claimed_by": worker}, actor=actor, now=now)
+
+
+def reap_released(*, worker: str, actor: Ref, now: datetime) -> int:
+    """Like `reap_crashed` for a worker that lost the database but lives: no job of it is to blame."""
+    return _reap({"claimed_by": worker}, actor=actor, now=now, is_crash=False)
+
+
+def reap_expired(*, actor: Ref, now: datetime) -> int:
+    """Take back jobs whose lease ran out, and end queued jobs that waited past their deadline."""
+    reaped = _reap({"lease_expires_at__lt": now}, actor=actor, now=now)
+    with transaction.atomic(durable=True):
+        late = GenerationJob.objects.select_for_update(skip_locked=True, of=("self",)).filter(
+            state=JobState.QUEUED, deadline_at__lte=now
+        )
+        for job in late.order_by("pk")[:REAP_BATCH]:
+            _close(job, JobState.EXPIRED, EXPIRED, now)
+            _settle_refused(job, "generation.job.expired", actor, now)
+            reaped += 1
+    return reaped
+
+
+def _reap(conditions: dict[str, object], *, actor: Ref, now: datetime, is_crash: bool = True) -> int:
+    """Each row on its merits: canceled if so wanted, quarantined after too many crashes, else re-queued."""
+    with transaction.atomic(durable=True):
+        dead = list(
+            GenerationJob.objects.select_for_update(skip_locked=True, of=("self",))
+            .filter(state=JobState.RUNNING, **conditions)
+            .order_by("pk")[:REAP_BATCH]
+        )
+        for job in dead:
+            job.crashes += is_crash
+            _recover(job, actor, now)
+        if dead:
+            notify_queued()
+    return len(dead)
+
+
+def _recover(job: GenerationJob, actor: Ref, now: datetime) -> None:
+    if job.is_cancel_requested:
+        _close(job, JobState.CANCELED, None, now)
+        _settle_refused(job, "generation.job.canceled", actor, now)
+    elif job.crashes >= settings.MAX_CRASHES:
+        _close(job, JobState.QUARANTINED, QUARANTINED, now)
+        _settle_refused(job, "generation.job.quarantined", actor, now)
+    else:
+        job.state = JobState.QUEUED
+        job.claimed_by = ""
+        job.lease_expires_at = None
+        job.progress_step = 0
+        job.save(update_fields=["state", "claimed_by", "lease_expires_at", "progress_step", "crashes"])
+        record(
+            "generation.job.requeued",
+            actor=actor,
+            subject=job.ref,
+            account_id=job.account_id,
+            data={"crashes": job.crashes},
+            now=now,
+        )
+        notify_changed(job.pk)
+
+
+def _close(job: GenerationJob, state: JobState, failure: Failure | None, now: datetime) -> None:
+    """Part: end a row that this transaction has locked."""
+    job.state = state
+    job.finished_at = now
+    job.lease_expires_at = None
+    job.error_code = failure.code if failure else ""
+    job.error_message = failure.message if failure else ""
+    job.save(
+        update_fields=["state", "finished_at", "lease_expires_at", "error_code", "error_message", "crashes"]
+    )
+
+
+def _end(
+    lease: Lease,
+    state: JobState,
+    *,
+    now: datetime,
+    failure: Failure | None = None,
+    timings: dict[str, float] | None = None,
+) -> GenerationJob:
+    """Part: the transition itself. One row affected is the proof that it happened, once."""
+    changes: dict[str, object] = {"state": state, "finished_at": now, "lease_expires_at": None}
+    if failure is not None:
+        changes |= {"error_code": failure.code, "error_message": failure.message}
+    if state == JobState.SUCCEEDED:
+        changes |= {"timings": timings or {}, "progress_step": F("progress_total")}
+    if _held(lease).update(**changes) != 1:
+        raise LeaseLost(f"job {lease.job_id} at fence {lease.fence}")
+    return GenerationJob.objects.get(pk=lease.job_id)
+
+
+def _held(lease: Lease) -> QuerySet[GenerationJob]:
+    """The row while the lease is good: same fence, still running. The fault drills' control replaces this."""
+    return GenerationJob.objects.filter(pk=lease.job_id, fence=lease.fence, state=JobState.RUNNING)
+
+
+def _settle_refused(job: GenerationJob, event: str, actor: Ref, now: datetime) -> None:
+    """Part: what every end without images has in common."""
+    release_reservation(job)
+    data = {"error": job.error_code} if job.error_code else {}
+    record(event, actor=actor, subject=job.ref, account_id=job.account_id, data=data, now=now)
+    notify_changed(job.pk)

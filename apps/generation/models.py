@@ -1,0 +1,151 @@
+"""Rows of the generation contract: jobs, workers, and the idempotency records of their callers."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+
+from django.db import models
+from django.db.models import F, Q
+
+from apps.audit.refs import Ref
+from apps.generation.choices import OPEN_STATES, TERMINAL_STATES, JobState, Kind
+from apps.generation.request import ResolvedRequest
+
+
+class GenerationJob(models.Model):
+    """The row that carries a request through its states. It is the truth; tasks and messages are hints."""
+
+    account = models.ForeignKey("accounts.Account", on_delete=models.PROTECT, related_name="+")
+    api_key = models.ForeignKey("apikeys.ApiKey", on_delete=models.PROTECT, null=True, related_name="+")
+    checkpoint = models.ForeignKey("catalog.Checkpoint", on_delete=models.PROTECT, related_name="+")
+    kind = models.CharField(max_length=32, choices=Kind.choices)
+    request = models.JSONField()
+    client_options = models.JSONField(default=dict)
+    track_id = models.JSONField(null=True)
+    num_images = models.PositiveSmallIntegerField()
+    artifact_group = models.UUIDField(default=uuid.uuid4, unique=True)
+
+    state = models.CharField(max_length=16, choices=JobState.choices, default=JobState.QUEUED)
+    attempt = models.PositiveIntegerField(default=0)
+    crashes = models.PositiveSmallIntegerField(default=0)
+    fence = models.PositiveIntegerField(default=0)
+    claimed_by = models.CharField(max_length=64, blank=True)
+    lease_expires_at = models.DateTimeField(null=True)
+    priority = models.SmallIntegerField(default=0)
+    weight = models.FloatField(default=1.0)
+    is_cancel_requested = models.BooleanField(default=False)
+
+    progress_step = models.PositiveIntegerField(default=0)
+    progress_total = models.PositiveIntegerField(default=0)
+    quota_day = models.DateField()
+    queued_at = models.DateTimeField()
+    deadline_at = models.DateTimeField()
+    claimed_at = models.DateTimeField(null=True)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    timings = models.JSONField(default=dict)
+    error_code = models.CharField(max_length=64, blank=True)
+    error_message = models.TextField(blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="job_terminal_has_finished_at",
+                condition=Q(state__in=OPEN_STATES, finished_at__isnull=True)
+                | Q(state__in=TERMINAL_STATES, finished_at__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="job_running_has_lease",
+                condition=~Q(state=JobState.RUNNING)
+                | (Q(lease_expires_at__isnull=False) & ~Q(claimed_by="")),
+            ),
+        ]
+        indexes = [
+            # What the pump claims, in its order; small because finished jobs leave it.
+            models.Index(
+                F("priority").desc(), "id", name="job_claim_order", condition=Q(state=JobState.QUEUED)
+            ),
+            # What the reaper looks at.
+            models.Index("lease_expires_at", name="job_running_lease", condition=Q(state=JobState.RUNNING)),
+            # Queue depth of one account.
+            models.Index("account", name="job_open_by_account", condition=Q(state__in=OPEN_STATES)),
+            models.Index("account", F("id").desc(), name="job_by_account"),
+        ]
+
+    def __str__(self) -> str:
+        return f"job {self.pk}"
+
+    @property
+    def ref(self) -> Ref:
+        return Ref(kind="generation_job", id=self.pk, label=f"{self.kind} {self.pk}")
+
+    @property
+    def is_terminal(self) -> bool:
+        return self.state in TERMINAL_STATES
+
+    @property
+    def resolved(self) -> ResolvedRequest:
+        """The stored request."""
+        return ResolvedRequest.from_json(self.request)
+
+    @property
+    def runtime_s(self) -> float:
+        """Seconds from claim to end; 0 while unclaimed."""
+        if self.claimed_at is None or self.finished_at is None:
+            return 0.0
+        return (self.finished_at - self.claimed_at).total_seconds()
+
+
+class GpuWorker(models.Model):
+    """One pump slot: what it is and when it last gave a sign of life."""
+
+    name = models.CharField(max_length=64, unique=True)
+    host = models.CharField(max_length=255)
+    pid = models.PositiveIntegerField()
+    state = models.CharField(
+        max_length=16,
+        choices=[(word, word) for word in ("starting", "ready", "draining", "stopped")],
+        default="starting",
+    )
+    runtime = models.CharField(max_length=16, blank=True)
+    device = models.CharField(max_length=32, blank=True)
+    device_name = models.CharField(max_length=128, blank=True)
+    reason = models.TextField(blank=True)
+    resident = models.JSONField(default=list)
+    step_ms = models.FloatField(default=0.0)
+    """Moving average of one row-step; ETAs are made of it."""
+    started_at = models.DateTimeField()
+    heartbeat_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def ref(self) -> Ref:
+        return Ref(kind="gpu_worker", id=self.pk, label=self.name)
+
+    def is_fresh(self, *, now: datetime, lease_s: float) -> bool:
+        """Whether its last heartbeat is younger than a lease."""
+        return (now - self.heartbeat_at).total_seconds() < lease_s
+
+
+class IdempotencyRecord(models.Model):
+    """One Idempotency-Key of one account: the job it made and the response that every repeat gets."""
+
+    account = models.ForeignKey("accounts.Account", on_delete=models.CASCADE, related_name="+")
+    key = models.CharField(max_length=255)
+    fingerprint = models.CharField(max_length=64)
+    """SHA-256 over method, path and body."""
+    job = models.ForeignKey(GenerationJob, on_delete=models.CASCADE, null=True, related_name="+")
+    """Null only inside the transaction that accepts the job: the key is taken first."""
+    response_status = models.PositiveSmallIntegerField(null=True)
+    response_content_type = models.CharField(max_length=128, blank=True)
+    response_body = models.BinaryField(null=True)
+    created_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint("account", "key", name="idempotency_key_once_per_account")]
+
+    def __str__(self) -> str:
+        return self.key

@@ -1,0 +1,138 @@
+"""The resident pump: the one django-q2 task of a GPU queue, and the only importer of the engine here.
+
+A run lasts one slice and then returns, so that q2 sees a task that ends; what it works with stays
+in this module's `_resident` until the next run, weights and running requests included.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection
+
+from apps.core.clock import now
+from apps.core.listen import Listener, ListenerLost
+from apps.generation import lifecycle, workers
+from apps.generation.channels import GPU
+from apps.generation.drain import is_draining
+from apps.generation.heartbeat import Heartbeat
+from apps.generation.models import GpuWorker
+from apps.generation.pump_session import PumpSession
+from apps.generation.watchdog import Watchdog
+from gpu_runtime.config import EngineConfig
+from gpu_runtime.messages import EngineProtocol
+
+log = logging.getLogger(__name__)
+
+RECONNECT_S = 0.5
+DATABASE_GONE = (ListenerLost, OperationalError, InterfaceError)
+
+
+def engine_config(device: str) -> EngineConfig:
+    """The operator's settings as the runtime takes them."""
+    return EngineConfig(
+        runtime=settings.RUNTIME,
+        device=device,
+        max_rows=settings.MAX_ROWS,
+        cpu_threads=settings.CPU_THREADS,
+        fake_step_ms=settings.FAKE_STEP_MS,
+    )
+
+
+class Pump:
+    """One device's worker for the life of its process: keeps the engine, renews a lost session."""
+
+    def __init__(self, *, device: str) -> None:
+        self.device = device
+        self.name = workers.worker_name(device)
+        self.watchdog = Watchdog(minimum_s=settings.WATCHDOG_MIN_S)
+        self.engine: EngineProtocol | None = None
+        self.session: PumpSession | None = None
+        self.failed = False
+
+    def run_slice(self, *, seconds: float) -> bool:
+        """Work until the slice ends or the cluster drains. False when another process holds the slot."""
+        slice_end = time.monotonic() + seconds
+        while time.monotonic() < slice_end:
+            try:
+                self.session = self.session or self._take_slot()
+                if self.session is None:
+                    return False
+                if is_draining() and self.session.is_drained():
+                    self.session.close()
+                    self.session = None
+                    return True
+                self.session.turn()
+            except DATABASE_GONE as error:
+                log.warning("%s: lost the database (%s)", self.name, str(error).strip())
+                self._end_session()
+                time.sleep(RECONNECT_S)
+            except Exception:
+                # Loop edge: a fault in here must neither end the worker nor keep its jobs alive for ever.
+                log.exception("%s: the pump failed; its jobs count as crashed", self.name)
+                self._end_session()
+                self.engine = None
+                self.failed = True
+                time.sleep(RECONNECT_S)
+        return True
+
+    def _take_slot(self) -> PumpSession | None:
+        """Lock the slot, recover what its previous holder left, build the engine; None when it is taken."""
+        listener = Listener([GPU])
+        listener.connect()
+        if not listener.try_lock(workers.lock_name(self.name)):
+            listener.close()
+            return None
+        worker = self._recover()
+        heartbeat = Heartbeat(worker_id=worker.pk)
+        heartbeat.start()
+        self.engine = self.engine or self._build_engine()
+        heartbeat.publish(state="ready", info=self.engine.info())
+        self.watchdog.start()
+        return self._open_session(worker, self.engine, listener, heartbeat)
+
+    def _recover(self) -> GpuWorker:
+        """Take back what the slot's last holder was running: crashes, unless it was this process itself."""
+        was_here = workers.is_held_by_this_process(self.name) and not self.failed
+        worker = workers.register_worker(name=self.name, now=now())
+        recover = lifecycle.reap_released if was_here else lifecycle.reap_crashed
+        recovered = recover(worker=self.name, actor=worker.ref, now=now())
+        self.failed = False
+        if recovered:
+            log.warning("%s: took back %d jobs", self.name, recovered)
+        return worker
+
+    def _open_session(
+        self, worker: GpuWorker, engine: EngineProtocol, listener: Listener, heartbeat: Heartbeat
+    ) -> PumpSession:
+        return PumpSession(
+            actor=worker.ref, engine=engine, listener=listener, heartbeat=heartbeat, watchdog=self.watchdog
+        )
+
+    def _build_engine(self) -> EngineProtocol:
+        # Not at the top of the file: this is where torch enters the process, after the fork.
+        from gpu_runtime.factory import build_engine
+
+        engine = build_engine(engine_config(self.device))
+        log.info("%s: %s", self.name, engine.info().reason)
+        return engine
+
+    def _end_session(self) -> None:
+        if self.session is not None:
+            self.session.abandon()
+            self.session = None
+        connection.close()
+
+
+# The pump of this worker process; a slice ends, this stays. One device a process.
+_resident: Pump | None = None
+
+
+def run_pump(*, device: str) -> bool:
+    """One slice of this process's pump, made at the first call. False when another process holds the slot."""
+    global _resident
+    if _resident is None:
+        _resident = Pump(device=device)
+    return _resident.run_slice(seconds=settings.PUMP_SLICE_S)

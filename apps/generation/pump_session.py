@@ -1,0 +1,267 @@
+"""One stay of the pump in its slot: from taking the slot's lock until giving it up or losing the database.
+
+Everything here happens on one thread, save for settling and heartbeats, which have their own. When
+the database is lost, so is the lock; the session is then abandoned without writing anything more,
+because another process may already hold the slot.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from django.conf import settings
+from django.db import connection
+
+from apps.audit.refs import Ref
+from apps.catalog.models import Checkpoint
+from apps.core.clock import now
+from apps.core.listen import Listener
+from apps.generation import lifecycle
+from apps.generation.choices import JobState
+from apps.generation.drain import is_draining
+from apps.generation.heartbeat import Heartbeat
+from apps.generation.lifecycle import Lease
+from apps.generation.models import GenerationJob
+from apps.generation.settler import RunningJob, Settler
+from apps.generation.watchdog import Watchdog
+from gpu_runtime.errors import DeviceLost, RuntimeFault
+from gpu_runtime.messages import (
+    CheckpointRef,
+    EngineProtocol,
+    Event,
+    ImageDone,
+    ImageRequest,
+    Progress,
+    RequestCanceled,
+    RequestDone,
+    RequestFailed,
+)
+
+log = logging.getLogger(__name__)
+
+# An idle pump looks at the table at least this often, in case a message was lost.
+IDLE_WAIT_S = 1.0
+# How often a busy pump looks for queued jobs that no message announced, and reaps.
+POLL_S = 1.0
+PROGRESS_INTERVAL_S = 0.25
+# Exit status of a worker that only a new process can replace; gpu_cluster starts one.
+EXIT_DEVICE_LOST = 70
+
+
+class PumpSession:
+    """Claims, runs and settles. Raises one of `pump.DATABASE_GONE` once the database is gone."""
+
+    def __init__(
+        self,
+        *,
+        actor: Ref,
+        engine: EngineProtocol,
+        listener: Listener,
+        heartbeat: Heartbeat,
+        watchdog: Watchdog,
+    ) -> None:
+        self.actor = actor
+        self.engine = engine
+        self.listener = listener
+        self.heartbeat = heartbeat
+        self.watchdog = watchdog
+        self.settler = Settler(worker=actor, max_attempts=settings.MAX_CRASHES, on_settled=heartbeat.remove)
+        self.running: dict[str, RunningJob] = {}
+        self.steps: dict[Lease, int] = {}
+        self.step_ms = 0.0
+        self.next_poll = 0.0
+        self.next_progress = 0.0
+        self.suspect_waits = False
+        self.drain_deadline: float | None = None
+
+    def turn(self) -> None:
+        """Look for work, run one tick, pass on what came of it; wait when there is nothing to do."""
+        busy = self.engine.has_work()
+        wait_s = 0.0 if busy or self._wants_poll() else self._idle_wait_s()
+        messages = self.listener.wait(wait_s)
+        if messages or self._wants_poll():
+            self._look_for_work(messages)
+        if self.engine.has_work():
+            self._tick()
+        else:
+            self.watchdog.idle()
+        self._write_progress()
+
+    def _idle_wait_s(self) -> float:
+        return max(0.0, min(IDLE_WAIT_S, self.next_poll - time.monotonic()))
+
+    def _wants_poll(self) -> bool:
+        return time.monotonic() >= self.next_poll
+
+    def _look_for_work(self, messages: list[str]) -> None:
+        if self._wants_poll():
+            self.next_poll = time.monotonic() + POLL_S
+            lifecycle.reap_expired(actor=self.actor, now=now())
+            self.suspect_waits = GenerationJob.objects.filter(state=JobState.QUEUED, crashes__gt=0).exists()
+            self.heartbeat.describe(info=self.engine.info())
+        self._drop_lost_and_canceled(check_now="cancel" in messages)
+        if not is_draining():
+            self._claim()
+
+    def _claim(self) -> None:
+        """Take what fits. While a suspect waits nothing else is taken, so that it gets the engine alone."""
+        if self.suspect_waits:
+            if not self.running:
+                self._admit(lifecycle.claim_jobs(worker=self.actor.label, limit=1, now=now(), suspects=True))
+                self.suspect_waits = bool(self.running)
+            return
+        room = self.engine.free_rows()
+        if room > 0:
+            claimed = lifecycle.claim_jobs(worker=self.actor.label, limit=room, now=now())
+            self._admit(claimed)
+            if len(claimed) == room:
+                self.next_poll = 0.0
+
+    def _admit(self, jobs: list[GenerationJob]) -> None:
+        checkpoints = Checkpoint.objects.in_bulk({job.checkpoint_id for job in jobs})
+        for job in jobs:
+            running = RunningJob(
+                lease=lifecycle.lease_of(job),
+                group=job.artifact_group,
+                attempt=job.attempt,
+            )
+            self.running[str(job.pk)] = running
+            self.heartbeat.add(running.lease)
+            try:
+                self.engine.submit(image_request(job, checkpoints[job.checkpoint_id]))
+            except RuntimeFault as fault:
+                self._forget(str(job.pk))
+                self.settler.fail(running, fault)
+
+    def _tick(self) -> None:
+        self.watchdog.busy(expected_s=self.engine.expected_step_s())
+        started = time.monotonic()
+        try:
+            events = self.engine.step()
+        except DeviceLost:
+            log.exception("%s: the device is lost; this process ends and is replaced", self.actor.label)
+            self.watchdog.leave(EXIT_DEVICE_LOST)
+        self._measure(events, elapsed_ms=(time.monotonic() - started) * 1000)
+        for event in events:
+            self._handle(event)
+
+    def _measure(self, events: list[Event], *, elapsed_ms: float) -> None:
+        """Moving average of what one step of one image takes; what ETAs are made of."""
+        progress = [event for event in events if isinstance(event, Progress)]
+        row_steps = sum(
+            event.step - self.running[event.request_id].step
+            for event in progress
+            if event.request_id in self.running
+        )
+        if row_steps > 0:
+            latest = elapsed_ms / row_steps
+            self.step_ms = latest if not self.step_ms else 0.9 * self.step_ms + 0.1 * latest
+            self.heartbeat.measure(step_ms=self.step_ms)
+
+    def _handle(self, event: Event) -> None:
+        job = self.running.get(event.request_id)
+        if job is None:
+            # Its lease was lost while the engine still worked on it.
+            return
+        match event:
+            case Progress():
+                job.step = event.step
+                self.steps[job.lease] = event.step
+            case ImageDone():
+                self.settler.store(job, event)
+            case RequestDone():
+                self._forget(event.request_id)
+                self.settler.succeed(job, event.timings)
+                self.next_poll = 0.0
+            case RequestFailed():
+                self._forget(event.request_id)
+                self.settler.fail(job, event.fault)
+                self.next_poll = 0.0
+            case RequestCanceled():
+                self._forget(event.request_id)
+                self.settler.cancel(job)
+
+    def _forget(self, request_id: str) -> None:
+        """The engine is done with it. Its lease lives on until the settler is done as well."""
+        job = self.running.pop(request_id)
+        self.steps.pop(job.lease, None)
+
+    def _drop_lost_and_canceled(self, *, check_now: bool) -> None:
+        """Stop what is no longer ours and what its owner does not want any more."""
+        lost, canceled = self.heartbeat.take_findings()
+        if check_now and self.running:
+            leases = [job.lease for job in self.running.values()]
+            canceled |= lifecycle.list_cancel_requests(leases=leases)
+        for job_id in lost:
+            if str(job_id) in self.running:
+                log.warning("job %d: the lease was lost, dropping it", job_id)
+                self._drop(str(job_id))
+        for job_id in canceled:
+            self.engine.cancel(str(job_id))
+
+    def _write_progress(self) -> None:
+        if self.steps and time.monotonic() >= self.next_progress:
+            lifecycle.report_progress(steps=self.steps)
+            self.steps = {}
+            self.next_progress = time.monotonic() + PROGRESS_INTERVAL_S
+
+    def is_drained(self) -> bool:
+        """Whether nothing is left to do; what does not end within the grace time is handed back."""
+        if self.drain_deadline is None:
+            self.drain_deadline = time.monotonic() + settings.DRAIN_GRACE_S
+            self.heartbeat.publish(state="draining", info=self.engine.info())
+        if self.running and time.monotonic() >= self.drain_deadline:
+            log.info("%s: handing back %d unfinished jobs", self.actor.label, len(self.running))
+            lifecycle.release_jobs(leases=[job.lease for job in self.running.values()])
+            self._drop_all()
+        return not self.running
+
+    def close(self) -> None:
+        """Leave in order: results written, the row says stopped, the slot is free."""
+        self.settler.close()
+        self.heartbeat.publish(state="stopped", info=self.engine.info())
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Give the slot up as things stand: rows keep their state, and the next holder recovers them."""
+        self.watchdog.idle()
+        self._drop_all()
+        self.heartbeat.stop()
+        self.settler.close()
+        self.listener.close()
+        connection.close()
+
+    def _drop_all(self) -> None:
+        """Make the engine forget every request without touching their rows."""
+        for request_id in list(self.running):
+            self._drop(request_id)
+
+    def _drop(self, request_id: str) -> None:
+        self.heartbeat.remove(self.running[request_id].lease)
+        self._forget(request_id)
+        self.engine.cancel(request_id)
+
+
+def image_request(job: GenerationJob, checkpoint: Checkpoint) -> ImageRequest:
+    """The job as the runtime takes it."""
+    resolved = job.resolved
+    return ImageRequest(
+        request_id=str(job.pk),
+        checkpoint=CheckpointRef(
+            name=checkpoint.name, family=checkpoint.family, path=checkpoint.path, digest=checkpoint.digest
+        ),
+        prompt=resolved.prompt,
+        negative_prompt=resolved.negative_prompt,
+        width=resolved.denoised_width,
+        height=resolved.denoised_height,
+        output_width=resolved.width,
+        output_height=resolved.height,
+        steps=resolved.steps,
+        guidance_scale=resolved.guidance_scale,
+        seeds=resolved.seeds,
+        sampler=resolved.sampler,
+        account=str(job.account_id),
+        weight=job.weight,
+        is_isolated=job.crashes > 0,
+    )

@@ -1,0 +1,208 @@
+"""The dialect-neutral generation request: what every dialect translates to and services accept.
+
+Knows units, ranges and defaults; knows nothing of HTTP, of the database or of any dialect's names.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Self, TypeVar
+
+from apps.core.errors import InvalidField
+from apps.generation.choices import Kind
+from gpu_runtime.messages import Sampler
+
+T = TypeVar("T")
+
+SIDE_MULTIPLE_PX = 8
+MIN_SIDE_PX = 64
+MAX_SIDE_PX = 2048
+MAX_STEPS = 150
+MAX_GUIDANCE_SCALE = 30.0
+MAX_IMAGES = 15
+MAX_PROMPT_CHARS = 10_000
+# Seeds are what every client can carry in a JSON number and torch accepts; image i adds i to it.
+MAX_SEED = 2**32 - 1
+# Drawn seeds stay in what signed 32-bit clients can send back.
+MAX_DRAWN_SEED = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationRequest:
+    """One request as its caller meant it; `None` means "the checkpoint's own default"."""
+
+    checkpoint: str
+    """Name or alias in the catalogue."""
+    prompt: str
+    """1 to 10,000 characters."""
+    kind: Kind = Kind.TXT2IMG
+    negative_prompt: str | None = None
+    width: int | None = None
+    """Pixels, 64 to 2048, a multiple of 8."""
+    height: int | None = None
+    aspect_ratio: tuple[int, int] | None = None
+    """(wide, high), both from 1; decides the sides that are not given, see `resolve`."""
+    num_images: int = 1
+    """1 to 15; image i uses seed + i."""
+    steps: int | None = None
+    """1 to 150."""
+    guidance_scale: float | None = None
+    """0 to 30; at 1 or below there is no guidance."""
+    seed: int | None = None
+    """0 to 2**32 - 1; None draws one and reports it."""
+    sampler: Sampler | None = None
+
+    def __post_init__(self) -> None:
+        _require_text("prompt", self.prompt, minimum=1)
+        if self.negative_prompt is not None:
+            _require_text("negative_prompt", self.negative_prompt, minimum=0)
+        if not self.checkpoint:
+            raise InvalidField(field="checkpoint", problem="is required")
+        for field in ("width", "height"):
+            _require_side(field, getattr(self, field))
+        _require_range("num_images", self.num_images, 1, MAX_IMAGES)
+        _require_range("steps", self.steps, 1, MAX_STEPS)
+        _require_range("guidance_scale", self.guidance_scale, 0.0, MAX_GUIDANCE_SCALE)
+        _require_range("seed", self.seed, 0, MAX_SEED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointDefaults:
+    """What a checkpoint fills in where a request is silent, and the sizes it can make."""
+
+    native_px: int
+    """Side length the checkpoint was trained at."""
+    min_side_px: int
+    max_side_px: int
+    """Longest side of a finished image."""
+    max_native_side_px: int
+    """Longest side that is denoised; larger images are denoised smaller and enlarged."""
+    steps: int
+    guidance_scale: float
+    sampler: Sampler
+    negative_prompt: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedRequest:
+    """A request with nothing left open: what the job row stores and the worker runs."""
+
+    kind: Kind
+    checkpoint: str
+    prompt: str
+    negative_prompt: str
+    width: int
+    """Of the finished image, pixels."""
+    height: int
+    denoised_width: int
+    """Of the image that leaves the VAE, pixels; a multiple of 8."""
+    denoised_height: int
+    num_images: int
+    steps: int
+    guidance_scale: float
+    seed: int
+    sampler: Sampler
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """One seed an image, wrapping at the end of the range."""
+        return tuple((self.seed + index) % (MAX_SEED + 1) for index in range(self.num_images))
+
+    def to_json(self) -> dict[str, str | int | float]:
+        """For the job row."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, object]) -> Self:
+        """Read back what `to_json` wrote. Raises TypeError for anything else."""
+        values = dict(stored)
+        values["kind"] = Kind(str(values["kind"]))
+        values["sampler"] = Sampler(str(values["sampler"]))
+        return cls(**values)  # type: ignore[arg-type]  # written by to_json; a wrong name raises TypeError
+
+
+def resolve(request: GenerationRequest, defaults: CheckpointDefaults) -> ResolvedRequest:
+    """Fill in the checkpoint's defaults, draw a seed. Raises InvalidField beyond the checkpoint's sizes."""
+    width, height = _asked_size(request, native_px=defaults.native_px)
+    for field, side in (("width", width), ("height", height)):
+        if not defaults.min_side_px <= side <= defaults.max_side_px:
+            allowed = f"{defaults.min_side_px} to {defaults.max_side_px}"
+            raise InvalidField(
+                field=field, problem=f"must be {allowed} for model {request.checkpoint}, not {side}"
+            )
+    denoised_width, denoised_height = denoised_size(width, height, longest_px=defaults.max_native_side_px)
+    negative_prompt = request.negative_prompt
+    return ResolvedRequest(
+        kind=request.kind,
+        checkpoint=request.checkpoint,
+        prompt=request.prompt,
+        negative_prompt=defaults.negative_prompt if negative_prompt is None else negative_prompt,
+        width=width,
+        height=height,
+        denoised_width=denoised_width,
+        denoised_height=denoised_height,
+        num_images=request.num_images,
+        steps=request.steps or defaults.steps,
+        guidance_scale=_given(request.guidance_scale, defaults.guidance_scale),
+        seed=_given(request.seed, secrets.randbelow(MAX_DRAWN_SEED + 1)),
+        sampler=request.sampler or defaults.sampler,
+    )
+
+
+def _asked_size(request: GenerationRequest, *, native_px: int) -> tuple[int, int]:
+    """Given sides as they are; a missing one follows the aspect ratio (1:1 if there is none).
+
+    With neither side given, as many pixels as the checkpoint's native square, in the asked ratio.
+    """
+    wide, high = request.aspect_ratio or (1, 1)
+    width, height = request.width, request.height
+    if width is None and height is None:
+        unit = native_px / math.sqrt(wide * high)
+        return _nearest_side(wide * unit), _nearest_side(high * unit)
+    if height is None:
+        assert width is not None
+        return width, _nearest_side(width * high / wide)
+    return width or _nearest_side(height * wide / high), height
+
+
+def denoised_size(width: int, height: int, *, longest_px: int) -> tuple[int, int]:
+    """The size to denoise at: the asked one, or its proportions with the longer side at `longest_px`."""
+    longest = max(width, height)
+    if longest <= longest_px:
+        return width, height
+    scale = longest_px / longest
+    return _nearest_side(width * scale), _nearest_side(height * scale)
+
+
+def _nearest_side(side_px: float) -> int:
+    return max(SIDE_MULTIPLE_PX, round(side_px / SIDE_MULTIPLE_PX) * SIDE_MULTIPLE_PX)
+
+
+def _given(value: T | None, default: T) -> T:
+    return default if value is None else value
+
+
+def _require_text(field: str, value: str, *, minimum: int) -> None:
+    if len(value.strip()) < minimum:
+        raise InvalidField(field=field, problem="is required")
+    if len(value) > MAX_PROMPT_CHARS:
+        raise InvalidField(
+            field=field, problem=f"must be at most {MAX_PROMPT_CHARS} characters, not {len(value)}"
+        )
+    if "\0" in value:
+        raise InvalidField(field=field, problem="must not contain the character NUL (U+0000)")
+
+
+def _require_side(field: str, value: int | None) -> None:
+    _require_range(field, value, MIN_SIDE_PX, MAX_SIDE_PX)
+    if value is not None and value % SIDE_MULTIPLE_PX:
+        raise InvalidField(field=field, problem=f"must be a multiple of {SIDE_MULTIPLE_PX}, not {value}")
+
+
+def _require_range(field: str, value: float | None, lowest: float, highest: float) -> None:
+    # NaN compares false with everything, so this refuses it as well.
+    if value is not None and not lowest <= value <= highest:
+        raise InvalidField(field=field, problem=f"must be {lowest} to {highest}, not {value}")

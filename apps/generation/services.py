@@ -1,0 +1,179 @@
+"""What callers may do with generation jobs: submit and cancel. What workers do is in `lifecycle.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+
+from apps.accounts.models import Account
+from apps.apikeys.models import ApiKey
+from apps.audit.refs import Ref
+from apps.audit.services import record
+from apps.catalog.models import Checkpoint
+from apps.catalog.selectors import access_checkpoint
+from apps.core.errors import InvalidField
+from apps.generation.channels import notify_cancel, notify_changed, notify_queued
+from apps.generation.choices import OPEN_STATES, JobState
+from apps.generation.errors import NotCancelable, QueueFull, TooManyImages
+from apps.generation.idempotency import IdempotencyClaim, bind_job, find_record, take_key
+from apps.generation.models import GenerationJob
+from apps.generation.request import CheckpointDefaults, GenerationRequest, resolve
+from apps.generation.settlement import release_reservation
+from apps.plans.entitlements import Entitlements, Unlimited
+from apps.plans.errors import KindNotInPlan
+from apps.plans.selectors import get_entitlements
+from apps.quotas.services import reserve_calls
+from gpu_runtime.messages import Sampler
+
+# What a caller over the queue limit is told to wait; the contract's own figure.
+QUEUE_RETRY_S = 30
+
+
+def submit_generation(
+    *,
+    account: Account,
+    api_key: ApiKey,
+    request: GenerationRequest,
+    client_options: Mapping[str, object],
+    track_id: str | int | None,
+    now: datetime,
+    idempotency: IdempotencyClaim | None = None,
+) -> GenerationJob:
+    """Accept one request and queue it; the caller may answer as soon as this returns.
+
+    Reserves one call of the day's quota: finishing settles it, failing and canceling give it back.
+    With an idempotency claim that an earlier or concurrent twin took, returns the twin's job and
+    reserves nothing. `client_options` and `track_id` are kept for the dialect that renders the result.
+
+    Raises CheckpointNotFound, InvalidField, KindNotInPlan, TooManyImages, DailyQuotaExhausted,
+    QueueFull, IdempotencyMismatch.
+    """
+    entitlements = get_entitlements(account=account)
+    checkpoint = access_checkpoint(account=account, name=request.checkpoint)
+    _require_entitled(entitlements, request)
+    job = _new_job(account, api_key, checkpoint, request, entitlements, now)
+    job.client_options = dict(client_options)
+    job.track_id = track_id
+
+    with transaction.atomic(durable=True):
+        if idempotency is None:
+            _accept(job, account, entitlements, now)
+            return job
+        key_record = take_key(account_id=account.pk, claim=idempotency, now=now)
+        if key_record is not None:
+            _accept(job, account, entitlements, now)
+            bind_job(record=key_record, job=job)
+            return job
+    return _job_of_twin(account=account, claim=idempotency)
+
+
+def _require_entitled(entitlements: Entitlements, request: GenerationRequest) -> None:
+    if request.kind not in entitlements.kinds:
+        raise KindNotInPlan(kind=request.kind, plan=entitlements.plan_code)
+    if request.num_images > entitlements.max_samples:
+        raise TooManyImages(
+            plan=entitlements.plan_code, limit=entitlements.max_samples, asked=request.num_images
+        )
+
+
+def _new_job(
+    account: Account,
+    api_key: ApiKey,
+    checkpoint: Checkpoint,
+    request: GenerationRequest,
+    entitlements: Entitlements,
+    now: datetime,
+) -> GenerationJob:
+    """The unsaved row. Raises InvalidField for what this checkpoint cannot make."""
+    resolved = resolve(request, checkpoint_defaults(checkpoint))
+    return GenerationJob(
+        account=account,
+        api_key=api_key,
+        checkpoint=checkpoint,
+        kind=resolved.kind,
+        request=resolved.to_json(),
+        num_images=resolved.num_images,
+        weight=entitlements.weight,
+        progress_total=resolved.steps * resolved.num_images,
+        queued_at=now,
+        deadline_at=now + timedelta(seconds=settings.QUEUE_TTL_S),
+    )
+
+
+def checkpoint_defaults(checkpoint: Checkpoint) -> CheckpointDefaults:
+    """The catalogue's row as the request module understands it."""
+    defaults = checkpoint.defaults
+    return CheckpointDefaults(
+        native_px=checkpoint.native_px,
+        min_side_px=checkpoint.min_side_px,
+        max_side_px=checkpoint.max_side_px,
+        max_native_side_px=checkpoint.max_native_side_px,
+        steps=int(defaults["steps"]),
+        guidance_scale=float(defaults["guidance_scale"]),
+        sampler=Sampler(defaults["sampler"]),
+        negative_prompt=str(defaults.get("negative_prompt", "")),
+    )
+
+
+def _accept(job: GenerationJob, account: Account, entitlements: Entitlements, now: datetime) -> None:
+    """Part: reserve, insert, audit and ring the bell. The quota row's lock orders an account's submits."""
+    job.quota_day = reserve_calls(account=account, count=1, limit=entitlements.calls_per_day, now=now)
+    _require_queue_room(account, entitlements)
+    job.save(force_insert=True)
+    record(
+        "generation.job.submitted",
+        actor=job.api_key.ref if job.api_key is not None else account.ref,
+        subject=job.ref,
+        account_id=account.pk,
+        data={"checkpoint": job.checkpoint.name, "images": job.num_images},
+        now=now,
+    )
+    notify_queued()
+
+
+def _require_queue_room(account: Account, entitlements: Entitlements) -> None:
+    """Exact because the account's quota row is locked by this transaction, so its submits come one by one."""
+    if entitlements.queue_depth is Unlimited.UNLIMITED:
+        return
+    if (
+        GenerationJob.objects.filter(account=account, state__in=OPEN_STATES).count()
+        >= entitlements.queue_depth
+    ):
+        raise QueueFull(limit=entitlements.queue_depth, seconds=QUEUE_RETRY_S, retry_after_s=QUEUE_RETRY_S)
+
+
+def _job_of_twin(*, account: Account, claim: IdempotencyClaim) -> GenerationJob:
+    key_record = find_record(account_id=account.pk, claim=claim)
+    if key_record is None or key_record.job is None:
+        # The twin was rolled back between our look and this one; a repeat starts afresh.
+        raise InvalidField(field="Idempotency-Key", problem="is in use by a request that was just refused")
+    return key_record.job
+
+
+def cancel_job(*, job: GenerationJob, actor: Ref, now: datetime) -> GenerationJob:
+    """End a queued job at once; ask the worker to stop a running one, which it does within one step.
+
+    Raises NotCancelable when the job has already ended.
+    """
+    with transaction.atomic(durable=True):
+        current = GenerationJob.objects.select_for_update().get(pk=job.pk)
+        if current.is_terminal:
+            raise NotCancelable(id=current.pk, state=current.state)
+        current.is_cancel_requested = True
+        if current.state == JobState.QUEUED:
+            current.state = JobState.CANCELED
+            current.finished_at = now
+            release_reservation(current)
+        current.save(update_fields=["is_cancel_requested", "state", "finished_at"])
+        _record_cancel(current, actor, now)
+        notify_cancel()
+        notify_changed(current.pk)
+    return current
+
+
+def _record_cancel(job: GenerationJob, actor: Ref, now: datetime) -> None:
+    name = "generation.job.canceled" if job.is_terminal else "generation.job.cancel_requested"
+    record(name, actor=actor, subject=job.ref, account_id=job.account_id, now=now)

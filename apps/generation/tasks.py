@@ -1,0 +1,25 @@
+"""django-q2 entry points. They take keys or names and call one thing; the rows are the truth."""
+
+from __future__ import annotations
+
+from apps.audit.refs import Ref
+from apps.core.clock import now
+from apps.generation import idempotency, lifecycle
+from apps.generation.pump import run_pump
+
+HOUSEKEEPING = Ref(kind="process", id=None, label="housekeeping")
+
+
+def pump(device: str) -> bool:
+    """One slice of the GPU worker's loop. Returns at once when another process serves the device."""
+    return run_pump(device=device)
+
+
+def reap() -> int:
+    """Take back jobs of silent workers and end those past their deadline, also while no worker runs."""
+    return lifecycle.reap_expired(actor=HOUSEKEEPING, now=now())
+
+
+def forget_old_keys() -> int:
+    """Drop idempotency records past their 48 hours."""
+    return idempotency.forget_old_keys(now=now())

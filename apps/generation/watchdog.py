@@ -1,0 +1,58 @@
+"""Ends the process when a tick hangs: a hung kernel cannot be interrupted, only replaced.
+
+The jobs of the dead process come back through the reaper, marked as having crashed a worker.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import sys
+import threading
+import time
+from typing import NoReturn
+
+log = logging.getLogger(__name__)
+
+# A tick that takes this many times what was expected hangs.
+PATIENCE = 10.0
+CHECK_INTERVAL_S = 0.2
+EXIT_HUNG = 75
+
+
+class Watchdog:
+    """Watches the time since the last tick began. `busy` and `idle` are called by the loop it watches."""
+
+    def __init__(self, *, minimum_s: float) -> None:
+        self._minimum_s = minimum_s
+        self._deadline: float | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to watch; further calls change nothing."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+            self._thread.start()
+
+    def busy(self, *, expected_s: float) -> None:
+        """A tick begins now and is expected to take `expected_s`."""
+        self._deadline = time.monotonic() + max(self._minimum_s, PATIENCE * expected_s)
+
+    def idle(self) -> None:
+        """No tick is running."""
+        self._deadline = None
+
+    def leave(self, status: int) -> NoReturn:
+        """End this process without clean-up, which could hang as well."""
+        sys.stderr.flush()
+        os._exit(status)
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(CHECK_INTERVAL_S)
+            deadline = self._deadline
+            if deadline is not None and time.monotonic() > deadline:
+                log.critical("no tick completed in time; stacks follow and this worker ends")
+                faulthandler.dump_traceback(all_threads=True)
+                self.leave(EXIT_HUNG)
