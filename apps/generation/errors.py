@@ -19,6 +19,14 @@ class TooManyImages(DomainError):
     message = "The plan {plan} allows at most {limit} images in one request, not {asked}."
 
 
+class CheckpointNotAllowed(DomainError):
+    """The account may use the checkpoint, this key may not."""
+
+    code = "checkpoint_not_allowed"
+    http_status = 403
+    message = "This API key may not use the model {name}."
+
+
 class IdempotencyMismatch(DomainError):
     """The key was used before with another request."""
 

@@ -79,12 +79,14 @@ class Heartbeat:
     def _run(self) -> None:
         """Thread edge: a database that is away is tried again; the leases run out if it stays away."""
         while True:
+            # Asked before the beat: what was published before stopping is then part of the last one.
+            is_last = self._stop.is_set()
             try:
                 self.beat_once()
             except Error as error:
                 log.warning("heartbeat could not be written: %s", str(error).strip())
                 connection.close()
-            if self._stop.is_set():
+            if is_last:
                 connection.close()
                 return
             self._soon.wait(settings.HEARTBEAT_S)

@@ -88,7 +88,7 @@ def _delivered_images_are_retrievable(now: datetime) -> Iterator[str]:
           LEFT JOIN artifacts_artifact AS artifact ON artifact.job_id = job.id
          GROUP BY job.id
         HAVING (job.state = 'succeeded' AND count(artifact.id) <> job.num_images
-                AND job.finished_at > %s)
+                AND job.queued_at > %s)
             OR (job.state <> 'succeeded' AND count(artifact.id) > 0)
         """,
         [now - timedelta(seconds=settings.ARTIFACT_TTL_S)],

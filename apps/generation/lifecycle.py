@@ -164,9 +164,8 @@ def finish_job(
 
 
 def artifact_expiry(job: GenerationJob) -> datetime:
-    """When the job's links end. Counted from submission, so that links given out early stay the same."""
-    lifetime_s = settings.ARTIFACT_TTL_S + settings.QUEUE_TTL_S
-    return (job.queued_at + timedelta(seconds=lifetime_s)).replace(microsecond=0)
+    """When the job's links end: counted from acceptance, so that links can be given out before the image."""
+    return (job.queued_at + timedelta(seconds=settings.ARTIFACT_TTL_S)).replace(microsecond=0)
 
 
 def fail_job(*, lease: Lease, failure: Failure, worker: Ref, now: datetime) -> None:
@@ -183,25 +182,19 @@ def finish_cancel(*, lease: Lease, worker: Ref, now: datetime) -> None:
         _settle_refused(job, "generation.job.canceled", worker, now)
 
 
-def release_jobs(*, leases: Sequence[Lease]) -> int:
-    """Hand jobs back unfinished through no fault of theirs; how many were still ours."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(
-            """
-            UPDATE generation_generationjob AS job
-               SET state = 'queued', claimed_by = '', lease_expires_at = NULL, progress_step = 0
-              FROM unnest(%s::bigint[], %s::integer[]) AS held(id, fence)
-             WHERE job.id = held.id AND job.fence = held.fence AND job.state = 'running'
-            RETURNING job.id
-            """,
-            [[lease.job_id for lease in leases], [lease.fence for lease in leases]],
-        )
-        released = [row[0] for row in cursor.fetchall()]
-        for job_id in released:
-            notify_changed(job_id)
-        if released:
+def release_jobs(*, leases: Sequence[Lease], worker: Ref, now: datetime) -> int:
+    """Hand jobs back unfinished through no fault of theirs; how many were still ours.
+
+    Those whose owner wants them stopped end here: nobody may come who would notice the wish.
+    """
+    in_order = sorted(leases, key=lambda lease: lease.job_id)
+    with transaction.atomic(durable=True):
+        held = [job for lease in in_order for job in _held(lease).select_for_update()]
+        for job in held:
+            _recover(job, worker, now)
+        if held:
             notify_queued()
-    return len(released)
+    return len(held)
 
 
 def reap_crashed(*, worker: str, actor: Ref, now: datetime) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import ExitStack
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
@@ -72,25 +73,29 @@ class Pump:
             except Exception:
                 # Loop edge: a fault in here must neither end the worker nor keep its jobs alive for ever.
                 log.exception("%s: the pump failed; its jobs count as crashed", self.name)
-                self._end_session()
-                self.engine = None
                 self.failed = True
+                self.engine = None
+                self._end_session()
                 time.sleep(RECONNECT_S)
         return True
 
     def _take_slot(self) -> PumpSession | None:
         """Lock the slot, recover what its previous holder left, build the engine; None when it is taken."""
-        listener = Listener([GPU])
-        listener.connect()
-        if not listener.try_lock(workers.lock_name(self.name)):
-            listener.close()
-            return None
-        worker = self._recover()
-        heartbeat = Heartbeat(worker_id=worker.pk)
-        heartbeat.start()
-        self.engine = self.engine or self._build_engine()
-        heartbeat.publish(state="ready", info=self.engine.info())
-        self.watchdog.start()
+        with ExitStack() as undo:
+            listener = Listener([GPU])
+            undo.callback(listener.close)
+            listener.connect()
+            if not listener.try_lock(workers.lock_name(self.name)):
+                return None
+            worker = self._recover()
+            heartbeat = Heartbeat(worker_id=worker.pk)
+            undo.callback(heartbeat.stop)
+            heartbeat.start()
+            self.engine = self.engine or self._build_engine()
+            heartbeat.publish(state="ready", info=self.engine.info())
+            self.watchdog.start()
+            # From here on the session undoes it; without one, a lock would be left that nobody gives back.
+            undo.pop_all()
         return self._open_session(worker, self.engine, listener, heartbeat)
 
     def _recover(self) -> GpuWorker:
@@ -121,7 +126,7 @@ class Pump:
 
     def _end_session(self) -> None:
         if self.session is not None:
-            self.session.abandon()
+            self.session.abandon(is_engine_sound=self.engine is not None)
             self.session = None
         connection.close()
 

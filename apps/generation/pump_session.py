@@ -121,17 +121,20 @@ class PumpSession:
     def _admit(self, jobs: list[GenerationJob]) -> None:
         checkpoints = Checkpoint.objects.in_bulk({job.checkpoint_id for job in jobs})
         for job in jobs:
+            # Re-queued by a reaper while we still worked on it, and now ours again.
+            self._drop_job(job.pk)
             running = RunningJob(
                 lease=lifecycle.lease_of(job),
                 group=job.artifact_group,
                 attempt=job.attempt,
             )
-            self.running[str(job.pk)] = running
+            request_id = request_id_of(running.lease)
+            self.running[request_id] = running
             self.heartbeat.add(running.lease)
             try:
                 self.engine.submit(image_request(job, checkpoints[job.checkpoint_id]))
             except RuntimeFault as fault:
-                self._forget(str(job.pk))
+                self._forget(request_id)
                 self.settler.fail(running, fault)
 
     def _tick(self) -> None:
@@ -194,11 +197,10 @@ class PumpSession:
             leases = [job.lease for job in self.running.values()]
             canceled |= lifecycle.list_cancel_requests(leases=leases)
         for job_id in lost:
-            if str(job_id) in self.running:
-                log.warning("job %d: the lease was lost, dropping it", job_id)
-                self._drop(str(job_id))
-        for job_id in canceled:
-            self.engine.cancel(str(job_id))
+            self._drop_job(job_id)
+        for request_id, job in self.running.items():
+            if job.lease.job_id in canceled:
+                self.engine.cancel(request_id)
 
     def _write_progress(self) -> None:
         if self.steps and time.monotonic() >= self.next_progress:
@@ -213,7 +215,8 @@ class PumpSession:
             self.heartbeat.publish(state="draining", info=self.engine.info())
         if self.running and time.monotonic() >= self.drain_deadline:
             log.info("%s: handing back %d unfinished jobs", self.actor.label, len(self.running))
-            lifecycle.release_jobs(leases=[job.lease for job in self.running.values()])
+            leases = [job.lease for job in self.running.values()]
+            lifecycle.release_jobs(leases=leases, worker=self.actor, now=now())
             self._drop_all()
         return not self.running
 
@@ -223,10 +226,11 @@ class PumpSession:
         self.heartbeat.publish(state="stopped", info=self.engine.info())
         self.abandon()
 
-    def abandon(self) -> None:
+    def abandon(self, *, is_engine_sound: bool = True) -> None:
         """Give the slot up as things stand: rows keep their state, and the next holder recovers them."""
         self.watchdog.idle()
-        self._drop_all()
+        if is_engine_sound:
+            self._drop_all()
         self.heartbeat.stop()
         self.settler.close()
         self.listener.close()
@@ -237,17 +241,32 @@ class PumpSession:
         for request_id in list(self.running):
             self._drop(request_id)
 
+    def _drop_job(self, job_id: int) -> None:
+        """Stop working on a job that is not ours any more, if we still do."""
+        for request_id in [name for name, job in self.running.items() if job.lease.job_id == job_id]:
+            log.warning("job %d: the lease was lost, dropping it", job_id)
+            self._drop(request_id)
+
     def _drop(self, request_id: str) -> None:
         self.heartbeat.remove(self.running[request_id].lease)
         self._forget(request_id)
         self.engine.cancel(request_id)
 
 
+def request_id_of(lease: Lease) -> str:
+    """The engine's name for one claim of a job.
+
+    Another claim has another name: the engine outlives sessions, and what it still has to say of an
+    earlier claim, such as that it was stopped, must never be taken for the present one.
+    """
+    return f"{lease.job_id}.{lease.fence}"
+
+
 def image_request(job: GenerationJob, checkpoint: Checkpoint) -> ImageRequest:
     """The job as the runtime takes it."""
     resolved = job.resolved
     return ImageRequest(
-        request_id=str(job.pk),
+        request_id=request_id_of(lifecycle.lease_of(job)),
         checkpoint=CheckpointRef(
             name=checkpoint.name, family=checkpoint.family, path=checkpoint.path, digest=checkpoint.digest
         ),

@@ -61,6 +61,7 @@ class GenerationRequest:
             _require_text("negative_prompt", self.negative_prompt, minimum=0)
         if not self.checkpoint:
             raise InvalidField(field="checkpoint", problem="is required")
+        _require_storable("checkpoint", self.checkpoint)
         for field in ("width", "height"):
             _require_side(field, getattr(self, field))
         _require_range("num_images", self.num_images, 1, MAX_IMAGES)
@@ -171,6 +172,8 @@ def _asked_size(request: GenerationRequest, *, native_px: int) -> tuple[int, int
 def denoised_size(width: int, height: int, *, longest_px: int) -> tuple[int, int]:
     """The size to denoise at: the asked one, or its proportions with the longer side at `longest_px`."""
     longest = max(width, height)
+    # A limit between two multiples would otherwise be rounded up past itself.
+    longest_px -= longest_px % SIDE_MULTIPLE_PX
     if longest <= longest_px:
         return width, height
     scale = longest_px / longest
@@ -192,8 +195,15 @@ def _require_text(field: str, value: str, *, minimum: int) -> None:
         raise InvalidField(
             field=field, problem=f"must be at most {MAX_PROMPT_CHARS} characters, not {len(value)}"
         )
+    _require_storable(field, value)
+
+
+def _require_storable(field: str, value: str) -> None:
+    """PostgreSQL stores neither, so that either would end as a server error."""
     if "\0" in value:
         raise InvalidField(field=field, problem="must not contain the character NUL (U+0000)")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise InvalidField(field=field, problem="must not contain half of a surrogate pair")
 
 
 def _require_side(field: str, value: int | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -17,13 +18,12 @@ from apps.catalog.selectors import access_checkpoint
 from apps.core.errors import InvalidField
 from apps.generation.channels import notify_cancel, notify_changed, notify_queued
 from apps.generation.choices import OPEN_STATES, JobState
-from apps.generation.errors import NotCancelable, QueueFull, TooManyImages
+from apps.generation.errors import CheckpointNotAllowed, NotCancelable, QueueFull, TooManyImages
 from apps.generation.idempotency import IdempotencyClaim, bind_job, find_record, take_key
 from apps.generation.models import GenerationJob
 from apps.generation.request import CheckpointDefaults, GenerationRequest, resolve
 from apps.generation.settlement import release_reservation
 from apps.plans.entitlements import Entitlements, Unlimited
-from apps.plans.errors import KindNotInPlan
 from apps.plans.selectors import get_entitlements
 from apps.quotas.services import reserve_calls
 from gpu_runtime.messages import Sampler
@@ -48,11 +48,13 @@ def submit_generation(
     With an idempotency claim that an earlier or concurrent twin took, returns the twin's job and
     reserves nothing. `client_options` and `track_id` are kept for the dialect that renders the result.
 
-    Raises CheckpointNotFound, InvalidField, KindNotInPlan, TooManyImages, DailyQuotaExhausted,
-    QueueFull, IdempotencyMismatch.
+    Raises CheckpointNotFound, CheckpointNotAllowed, InvalidField, KindNotInPlan, TooManyImages,
+    DailyQuotaExhausted, QueueFull, IdempotencyMismatch.
     """
     entitlements = get_entitlements(account=account)
     checkpoint = access_checkpoint(account=account, name=request.checkpoint)
+    if not api_key.allows_checkpoint(checkpoint.name):
+        raise CheckpointNotAllowed(name=request.checkpoint)
     _require_entitled(entitlements, request)
     job = _new_job(account, api_key, checkpoint, request, entitlements, now)
     job.client_options = dict(client_options)
@@ -71,8 +73,7 @@ def submit_generation(
 
 
 def _require_entitled(entitlements: Entitlements, request: GenerationRequest) -> None:
-    if request.kind not in entitlements.kinds:
-        raise KindNotInPlan(kind=request.kind, plan=entitlements.plan_code)
+    entitlements.require_kind(request.kind)
     if request.num_images > entitlements.max_samples:
         raise TooManyImages(
             plan=entitlements.plan_code, limit=entitlements.max_samples, asked=request.num_images
@@ -88,7 +89,8 @@ def _new_job(
     now: datetime,
 ) -> GenerationJob:
     """The unsaved row. Raises InvalidField for what this checkpoint cannot make."""
-    resolved = resolve(request, checkpoint_defaults(checkpoint))
+    # By its name, whatever alias the caller used: usage and invoices speak of one checkpoint in one way.
+    resolved = resolve(replace(request, checkpoint=checkpoint.name), checkpoint_defaults(checkpoint))
     return GenerationJob(
         account=account,
         api_key=api_key,
@@ -120,7 +122,9 @@ def checkpoint_defaults(checkpoint: Checkpoint) -> CheckpointDefaults:
 
 def _accept(job: GenerationJob, account: Account, entitlements: Entitlements, now: datetime) -> None:
     """Part: reserve, insert, audit and ring the bell. The quota row's lock orders an account's submits."""
-    job.quota_day = reserve_calls(account=account, count=1, limit=entitlements.calls_per_day, now=now)
+    job.quota_day = reserve_calls(
+        account=account, count=1, limit=entitlements.calls_per_day, now=now, api_key=job.api_key
+    )
     _require_queue_room(account, entitlements)
     job.save(force_insert=True)
     record(

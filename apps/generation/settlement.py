@@ -11,7 +11,7 @@ from apps.quotas.services import release_calls, settle_calls
 
 def release_reservation(job: GenerationJob) -> None:
     """Part: the job delivered nothing, so its call is given back."""
-    release_calls(account_id=job.account_id, day=job.quota_day, count=1)
+    release_calls(account_id=job.account_id, day=job.quota_day, count=1, api_key_id=job.api_key_id)
 
 
 def charge(job: GenerationJob, *, now: datetime) -> None:

@@ -64,7 +64,7 @@ class Settler:
         """End the job as failed, or hand it back when its fault may not repeat."""
         log.warning("job %d failed: %s: %s", job.lease.job_id, type(fault).__name__, fault)
         if fault.retryable and job.attempt < self._max_attempts:
-            self._run(job, lambda: release_jobs(leases=[job.lease]))
+            self._run(job, lambda: release_jobs(leases=[job.lease], worker=self._worker, now=now()))
         else:
             self._run(job, lambda: self._fail(job, failure_of(fault)))
 

@@ -1,0 +1,36 @@
+"""What a checkpoint fills in where a request is silent: the shape of `Checkpoint.defaults`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpu_runtime.messages import Sampler
+
+REQUIRED = frozenset({"steps", "guidance_scale", "sampler"})
+OPTIONAL = frozenset({"negative_prompt"})
+MAX_STEPS = 150
+MAX_GUIDANCE_SCALE = 50.0
+
+
+def problem_of_defaults(defaults: Any) -> str | None:
+    """What is wrong with a checkpoint's defaults, in words for an operator; None if nothing is.
+
+    Any, since JSON from a form may be anything.
+    """
+    if not isinstance(defaults, dict):
+        return "must be an object"
+    wrong = (REQUIRED - defaults.keys()) | (defaults.keys() - REQUIRED - OPTIONAL)
+    if wrong:
+        return f"missing or unknown: {', '.join(sorted(wrong))}"
+    steps, guidance = defaults["steps"], defaults["guidance_scale"]
+    # bool is an int to Python, never to us.
+    if not isinstance(steps, int) or isinstance(steps, bool) or not 1 <= steps <= MAX_STEPS:
+        return f"steps must be 1 to {MAX_STEPS}, not {steps!r}"
+    is_number = isinstance(guidance, int | float) and not isinstance(guidance, bool)
+    if not is_number or not 0 <= guidance <= MAX_GUIDANCE_SCALE:
+        return f"guidance_scale must be 0 to {MAX_GUIDANCE_SCALE:g}, not {guidance!r}"
+    if defaults["sampler"] not in list(Sampler):
+        return f"sampler must be one of {', '.join(Sampler)}, not {defaults['sampler']!r}"
+    if not isinstance(defaults.get("negative_prompt", ""), str):
+        return "negative_prompt must be text"
+    return None

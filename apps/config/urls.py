@@ -1,0 +1,20 @@
+"""Every path of the appliance. Order matters once: the dialects end with their own catch-all."""
+
+from __future__ import annotations
+
+from django.urls import include, path
+
+from apps.api import health
+
+urlpatterns = [
+    path("healthz", health.healthz),
+    path("readyz", health.readyz),
+    path("api/", include("apps.api.modelslab.urls")),
+    path("v1/", include("apps.api.native.urls")),
+    path("", include("apps.artifacts.urls")),
+    path("", include("apps.console.urls")),
+]
+
+handler400 = "apps.api.unhandled.bad_request"
+handler404 = "apps.api.unhandled.not_found"
+handler500 = "apps.api.unhandled.server_error"

@@ -1,0 +1,44 @@
+"""`manage.py create_api_key`: a key for an account."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from apps.apikeys.choices import ALL_SCOPES, Scope
+from apps.apikeys.services import create_api_key
+from apps.console.terminal import TERMINAL, account_by_slug, plan_by_code, refusals_as_command_errors
+from apps.core import clock
+from apps.plans.services import set_plan
+
+
+class Command(BaseCommand):
+    help = "Issues an API key and prints it, the only time it is shown."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--account", required=True, help="slug of the account")
+        parser.add_argument("--name", required=True, help="who or what uses the key")
+        parser.add_argument("--plan", help="put the account on this plan as well")
+        parser.add_argument("--scope", action="append", choices=Scope.values, help="repeatable; default: all")
+        parser.add_argument("--days", type=int, help="days until the key expires; default: never")
+        parser.add_argument("--daily-cap", type=int, help="most calls a day with this key")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        account = account_by_slug(options["account"])
+        plan = plan_by_code(options["plan"]) if options["plan"] else None
+        now = clock.now()
+        with refusals_as_command_errors():
+            if plan is not None:
+                set_plan(account=account, plan=plan, actor=TERMINAL, now=now)
+            issued = create_api_key(
+                account=account,
+                name=options["name"],
+                scopes=[Scope(scope) for scope in options["scope"] or ALL_SCOPES],
+                expires_at=None if options["days"] is None else now + timedelta(days=options["days"]),
+                daily_cap=options["daily_cap"],
+                actor=TERMINAL,
+                now=now,
+            )
+        self.stdout.write(issued.plaintext)

@@ -1,0 +1,29 @@
+"""Refusals and faults of the daily quota."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from apps.core.clock import seconds_until
+from apps.core.errors import DomainError
+
+
+class DailyQuotaExhausted(DomainError):
+    """The day's calls are used up, those of open jobs included."""
+
+    code = "daily_quota_exhausted"
+    http_status = 429
+    message = "The daily limit of {limit} calls is used up; it resets at {resets_at}."
+
+    def __init__(self, *, limit: int, resets_at: datetime, now: datetime) -> None:
+        super().__init__(
+            limit=limit,
+            resets_at=resets_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            retry_after_s=seconds_until(resets_at, now=now),
+        )
+        self.limit = limit
+        self.resets_at = resets_at
+
+
+class ReservationMissing(RuntimeError):
+    """More was settled or released than is reserved: a job was ended twice, or not counted at all."""

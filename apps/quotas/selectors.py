@@ -1,0 +1,41 @@
+"""Reads of the daily quota."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from apps.accounts.models import Account
+from apps.core.clock import day_end, quota_day
+from apps.plans.entitlements import UNLIMITED, Entitlements, Limit, Unlimited
+from apps.quotas.models import DailyUsage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Today's calls of one account."""
+
+    used: int
+    """Calls whose job succeeded."""
+    reserved: int
+    """Calls whose job is still open."""
+    limit: Limit
+    remaining: Limit
+    """Calls still accepted today; never negative, even after the limit was lowered."""
+    resets_at: datetime
+
+
+def get_usage(*, account: Account, entitlements: Entitlements, now: datetime) -> Usage:
+    """How much of today's quota is gone; one query."""
+    day = quota_day(now, zone=account.time_zone)
+    row = DailyUsage.objects.filter(account=account, day=day).first()
+    used, reserved = (row.settled, row.reserved) if row else (0, 0)
+    limit = entitlements.calls_per_day
+    remaining = UNLIMITED if isinstance(limit, Unlimited) else max(0, limit - used - reserved)
+    return Usage(
+        used=used,
+        reserved=reserved,
+        limit=limit,
+        remaining=remaining,
+        resets_at=day_end(day, zone=account.time_zone),
+    )

@@ -1,0 +1,91 @@
+"""What every test gets: real PostgreSQL, a folder of its own, a clock to hold, and no network.
+
+`DATABASE_URL` must point at a PostgreSQL server on which a database `test_…` may be created.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Settings are read once, on import: everything they require stands before `django.setup()`.
+HOME = Path(tempfile.mkdtemp(prefix="darkroom-tests-"))
+os.environ["DARKROOM_HOME"] = str(HOME)
+# WhiteNoise warns of a missing folder.
+(HOME / "static").mkdir()
+os.environ["DARKROOM_SECRET_KEY"] = "tests-secret-key"
+os.environ["DARKROOM_KEY_PEPPER"] = "tests-key-pepper"
+os.environ["DARKROOM_BASE_URL"] = "http://testserver"
+os.environ["DJANGO_SETTINGS_MODULE"] = "apps.config.settings"
+HAS_DATABASE = bool(os.environ.get("DATABASE_URL"))
+if not HAS_DATABASE:
+    # Nobody answers there; tests of the runtime need no database and run without one.
+    os.environ["DATABASE_URL"] = "postgresql://nobody@127.0.0.1:1/none"
+
+import django  # noqa: E402
+from django.conf import settings as django_settings  # noqa: E402
+
+# A real hash costs a quarter of a second by design, once for each test with the cast.
+django_settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+django.setup()
+
+from tests.cast import Cast, assemble_cast  # noqa: E402
+from tests.clocks import FrozenClock  # noqa: E402
+
+LOOPBACK = ("127.", "localhost", "::1")
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(HOME, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """Runs before the test database is made."""
+    if not HAS_DATABASE:
+        pytest.fail("DATABASE_URL is not set: this test needs a PostgreSQL, see deploy/test", pytrace=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_network() -> Iterator[None]:
+    """Connections to anything but this machine fail the test that makes them."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        is_local = self.family == socket.AF_UNIX or str(address[0]).startswith(LOOPBACK)
+        assert is_local, f"a test tried to reach {address}"
+        connect(self, address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", guarded)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def artifact_dir(tmp_path: Path, settings: Any) -> Path:
+    """An empty artifact folder."""
+    settings.ARTIFACT_DIR = tmp_path / "artifacts"
+    settings.ARTIFACT_DIR.mkdir()
+    return tmp_path / "artifacts"
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> FrozenClock:
+    """Time stands still at noon UTC of 2 March 2026 until the test moves it."""
+    frozen = FrozenClock()
+    # Replaced where apps.core.clock reads it, so that sessions and caches of Django keep the real time.
+    monkeypatch.setattr("apps.core.clock.timezone", frozen)
+    return frozen
+
+
+@pytest.fixture
+def cast(db: None, clock: FrozenClock) -> Cast:
+    """Ada and Ben, Cleo the stranger, and Otto the operator, in the frozen present."""
+    return assemble_cast(now=clock.now())
