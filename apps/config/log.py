@@ -10,7 +10,10 @@ def logging_settings(*, level: str) -> dict[str, Any]:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "filters": {"request_id": {"()": "apps.core.logging.RequestIdFilter"}},
+        "filters": {
+            "request_id": {"()": "apps.core.logging.RequestIdFilter"},
+            "probes": {"()": "apps.core.logging.ProbeFilter"},
+        },
         "formatters": {
             "line": {
                 "format": "%(asctime)s %(levelname)-7s %(name)s %(message)s%(request_suffix)s",
@@ -26,6 +29,6 @@ def logging_settings(*, level: str) -> dict[str, Any]:
             "gpu_runtime": {"level": level},
             "django-q": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
             # Django logs each refusal (404, 400) as a warning; the access log already has them.
-            "django.request": {"level": "ERROR"},
+            "django.request": {"level": "ERROR", "filters": ["probes"]},
         },
     }

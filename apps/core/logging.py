@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 from contextvars import ContextVar
 
+PROBE_PATHS = frozenset({"/healthz", "/readyz"})
+"""Asked every few seconds by whoever watches over the appliance; a line each time would bury the rest."""
+
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 
@@ -15,3 +18,11 @@ class RequestIdFilter(logging.Filter):
         current = request_id.get()
         record.request_suffix = f" [{current}]" if current else ""
         return True
+
+
+class ProbeFilter(logging.Filter):
+    """Drops Django's error line for a probe that answered "not ready", which is what it is there for."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        request = getattr(record, "request", None)
+        return getattr(request, "path", None) not in PROBE_PATHS

@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 
 from apps.core import logging as request_logging
 from apps.core.ids import new_request_id
+from apps.core.logging import PROBE_PATHS
 
 access_log = logging.getLogger("apps.access")
 
@@ -33,8 +34,9 @@ class RequestIdMiddleware:
             response = self.get_response(request)
             duration_ms = (time.monotonic() - started) * 1000
             # The path alone: query strings may carry keys.
-            access_log.info(
-                "%s %s %d %.0f ms", request.method, request.path, response.status_code, duration_ms
+            level = logging.DEBUG if request.path in PROBE_PATHS else logging.INFO
+            access_log.log(
+                level, "%s %s %d %.0f ms", request.method, request.path, response.status_code, duration_ms
             )
         finally:
             request_logging.request_id.reset(token)

@@ -16,6 +16,7 @@ import os
 import signal
 import tempfile
 import time
+from contextlib import suppress
 from multiprocessing import Event
 from pathlib import Path
 from threading import Thread
@@ -27,11 +28,8 @@ from django.conf import settings
 from django.db import Error, connection
 from django_q.cluster import Cluster, Sentinel, get_mp_context
 from django_q.conf import Conf
-from django_q.models import OrmQ
-from django_q.tasks import async_task
 
-from apps.core.clock import now
-from apps.generation import drain, workers
+from apps.generation import doorbell, drain, workers
 from apps.generation.models import GpuWorker
 
 log = logging.getLogger(__name__)
@@ -90,7 +88,7 @@ class GpuCluster(Cluster):  # type: ignore[misc]  # django-q2 has no type inform
     def __init__(self, *, device: str) -> None:
         super().__init__()
         self.device = device
-        self.queue = f"gpu:{workers.worker_name(device)}"
+        self.queue = doorbell.queue_name(device)
         # q2 reads its queue's name from here in every process it forks.
         Conf.CLUSTER_NAME = self.queue
         self.stop_requested = False
@@ -136,19 +134,21 @@ class GpuCluster(Cluster):  # type: ignore[misc]  # django-q2 has no type inform
             return True
         if not self.rung_at:
             self.rung_at = time.monotonic()
-            if not OrmQ.objects.filter(key=self.queue, lock__lte=now()).exists():
-                async_task("apps.generation.tasks.pump", self.device, cluster=self.queue)
+            doorbell.silence(self.device)
+            doorbell.ring(self.device)
             return True
         return time.monotonic() - self.rung_at < RING_PATIENCE_S
 
     def _has_pump(self) -> bool:
-        """Whether the slot's row belongs to a living process of this cluster."""
+        """Whether the slot's row belongs to a living process of this cluster that runs slice after slice."""
         worker = GpuWorker.objects.filter(name=workers.worker_name(self.device)).first()
-        return worker is not None and worker.state != "stopped" and worker.pid in self._descendants()
+        if worker is None or worker.state == "stopped" or worker.pid not in self._descendants():
+            return False
+        # A living process whose slice has ended gives signs of life, but takes no jobs.
+        return doorbell.has_rung(self.device)
 
     def _descendants(self) -> set[int]:
-        children = psutil.Process().children(recursive=True)
-        return {child.pid for child in children if child.status() != psutil.STATUS_ZOMBIE}
+        return {child.pid for child in psutil.Process().children(recursive=True) if _is_alive(child)}
 
     def stop_gracefully(self) -> None:
         """Wait for the pump to drain, then stop q2; kill what does not stop in time."""
@@ -163,9 +163,18 @@ class GpuCluster(Cluster):  # type: ignore[misc]  # django-q2 has no type inform
         """Kill every process this one started; what they held, a later reap recovers."""
         children = psutil.Process().children(recursive=True)
         for child in children:
-            child.kill()
+            # It may be gone already, with its parent.
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
         psutil.wait_procs(children, timeout=5)
         self.sentinel.join(timeout=5)
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def run_cluster(*, device: str) -> None:
@@ -177,7 +186,7 @@ def run_cluster(*, device: str) -> None:
         while True:
             connection.close()
             # What an earlier process left in this device's queue is a doorbell that nobody hears any more.
-            OrmQ.objects.filter(key=f"gpu:{workers.worker_name(device)}").delete()
+            doorbell.silence(device)
             connection.close()
             cluster = GpuCluster(device=device)
             cluster.start()

@@ -56,7 +56,8 @@ class Pump:
     def run_slice(self, *, seconds: float) -> bool:
         """Work until the slice ends or the cluster drains. False when another process holds the slot."""
         slice_end = time.monotonic() + seconds
-        while time.monotonic() < slice_end:
+        # A slice that ended while draining would leave its jobs to be found as crashed.
+        while time.monotonic() < slice_end or is_draining():
             try:
                 self.session = self.session or self._take_slot()
                 if self.session is None:

@@ -5,14 +5,19 @@ from __future__ import annotations
 from apps.audit.refs import Ref
 from apps.core.clock import now
 from apps.generation import idempotency, lifecycle
+from apps.generation.doorbell import ring
+from apps.generation.drain import is_draining
 from apps.generation.pump import run_pump
 
 HOUSEKEEPING = Ref(kind="process", id=None, label="housekeeping")
 
 
 def pump(device: str) -> bool:
-    """One slice of the GPU worker's loop. Returns at once when another process serves the device."""
-    return run_pump(device=device)
+    """One slice of the GPU worker's loop, which asks for the next. False when another process serves the device."""
+    served = run_pump(device=device)
+    if served and not is_draining():
+        ring(device)
+    return served
 
 
 def reap() -> int:

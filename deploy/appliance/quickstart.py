@@ -51,6 +51,8 @@ def own_home(environment: Environment) -> Iterator[None]:
     """Makes the home and holds its lock, one supervisor a home; SettingError if there is one already."""
     # Root's database runs as another account, which must pass through; what lies inside is closed.
     environment.home.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
+    # The web server looks for collected static files there, and warns when there is no such folder.
+    (environment.home / "static").mkdir(exist_ok=True)
     with environment.lock_file.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

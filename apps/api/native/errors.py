@@ -1,0 +1,80 @@
+"""The native API's refusals: problem+json (RFC 9457) with the stable codes of DomainError."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+
+from django.db import InterfaceError, OperationalError
+from django.http import HttpResponse
+from rest_framework.exceptions import MethodNotAllowed
+
+from apps.api.json_bytes import json_bytes
+from apps.core.errors import DomainError, NotFound
+from apps.core.logging import request_id
+
+log = logging.getLogger(__name__)
+
+PROBLEM_TYPE = "application/problem+json"
+DATABASE_RETRY_S = 5
+
+
+def problem(detail: str, status: int, *, code: str, retry_after_s: int | None = None) -> HttpResponse:
+    """One error answer. `type` is about:blank: `code` is what a client distinguishes."""
+    body = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": int(status),
+        "code": code,
+        "detail": detail,
+    }
+    if request_id.get():
+        body["request_id"] = request_id.get()
+    response = HttpResponse(json_bytes(body), status=status, content_type=PROBLEM_TYPE)
+    response.headers["Cache-Control"] = "no-store"
+    if retry_after_s is not None:
+        response.headers["Retry-After"] = str(retry_after_s)
+    if status == HTTPStatus.UNAUTHORIZED:
+        response.headers["WWW-Authenticate"] = 'Bearer realm="darkroom"'
+    return response
+
+
+def handle(exception: Exception, context: object) -> HttpResponse | None:
+    """For DRF: the answer to an exception, or None for what nobody foresaw (Django's 500 then)."""
+    if isinstance(exception, DomainError):
+        return problem(
+            str(exception),
+            exception.http_status,
+            code=exception.code,
+            retry_after_s=exception.retry_after_s,
+        )
+    if isinstance(exception, MethodNotAllowed):
+        response = problem(str(exception.detail), exception.status_code, code="method_not_allowed")
+        view = context.get("view") if isinstance(context, dict) else None
+        response.headers["Allow"] = ", ".join(getattr(view, "allowed_methods", []))
+        return response
+    if isinstance(exception, OperationalError | InterfaceError):
+        log.error("the database does not answer", exc_info=exception)
+        return problem(
+            "The service is temporarily unavailable; try again shortly.",
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            code="database_unavailable",
+            retry_after_s=DATABASE_RETRY_S,
+        )
+    return None
+
+
+def unknown_path(path: str) -> HttpResponse:
+    """The 404 of a path under /v1/ that is no endpoint."""
+    error = NotFound(what="Path", id=path[:200])
+    return problem(str(error), error.http_status, code=error.code)
+
+
+def internal_error() -> HttpResponse:
+    """The 500: an id to ask about, and nothing else."""
+    return problem("Internal server error.", HTTPStatus.INTERNAL_SERVER_ERROR, code="internal_error")
+
+
+def bad_request() -> HttpResponse:
+    """The 400 of what Django itself refuses before any view."""
+    return problem("The request cannot be read.", HTTPStatus.BAD_REQUEST, code="bad_request")

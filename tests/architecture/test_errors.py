@@ -1,0 +1,74 @@
+"""`templates/docs/errors.md` is complete: each code of the product has its row, and each row its code."""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from pathlib import Path
+from pkgutil import walk_packages
+
+import apps
+from apps.config.version import REPOSITORY_ROOT
+from apps.core.errors import DomainError
+from apps.generation.faults import EXPIRED, FAILURES, INTERNAL, QUARANTINED
+from tests.contracts.recording import list_exchanges
+
+PAGE = REPOSITORY_ROOT / "templates" / "docs" / "errors.md"
+ROW = re.compile(r"^\| `(?P<code>[a-z_]+)` \| (?:(?P<status>\d{3}) \| (?P<rest>.+) \|$)?", re.MULTILINE)
+# Refusals that no request of the ModelsLab dialect meets, or only in a way a recorded exchange cannot show.
+WITHOUT_EXCHANGE = {"artifact_not_found", "conflict", "not_cancelable", "body_too_large", "kind_not_in_plan"}
+WITHOUT_EXCHANGE |= {"scope_missing", "checkpoint_not_allowed"}
+
+
+def refusals() -> list[type[DomainError]]:
+    """Every DomainError of the product, wherever it is defined."""
+    for module in walk_packages(apps.__path__, "apps."):
+        if module.name.endswith("errors") or ".errors." in module.name:
+            import_module(module.name)
+    found: list[type[DomainError]] = []
+    todo = DomainError.__subclasses__()
+    while todo:
+        error = todo.pop()
+        todo.extend(error.__subclasses__())
+        found.append(error)
+    return [error for error in found if error.__module__.startswith("apps.")]
+
+
+def section(title: str) -> dict[str, str | None]:
+    """Code -> HTTP status of the table below a heading."""
+    text = PAGE.read_text(encoding="utf-8").split(f"## {title}\n")[1].split("\n## ")[0]
+    return {match["code"]: match["status"] for match in ROW.finditer(text)}
+
+
+def test_each_refusal_has_a_row_with_its_status() -> None:
+    assert section("Refusals") == {error.code: str(error.http_status) for error in refusals()}
+
+
+def test_codes_are_unique() -> None:
+    codes = [error.code for error in refusals()]
+
+    assert sorted(codes) == sorted(set(codes))
+
+
+def test_errors_are_defined_in_errors_modules() -> None:
+    for error in refusals():
+        assert error.__module__.endswith(".errors"), error
+
+
+def test_each_job_failure_has_a_row() -> None:
+    failures = [*FAILURES.values(), INTERNAL, QUARANTINED, EXPIRED]
+
+    assert section("Why a job failed").keys() == {failure.code for failure in failures}
+
+
+def test_each_fault_of_the_dialects_has_a_row() -> None:
+    sources = [Path(file) for file in (REPOSITORY_ROOT / "apps" / "api").rglob("*.py")]
+    used = {code for file in sources for code in re.findall(r'code="([a-z_]+)"', file.read_text())}
+
+    assert used == section("Faults").keys()
+
+
+def test_each_refusal_has_a_recorded_exchange() -> None:
+    shown = {exchange.response["headers"].get("X-Darkroom-Error") for exchange in list_exchanges()}
+
+    assert {error.code for error in refusals()} - shown == WITHOUT_EXCHANGE

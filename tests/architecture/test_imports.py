@@ -1,0 +1,25 @@
+"""What starting the web process loads, seen from a fresh interpreter."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from apps.config.version import REPOSITORY_ROOT
+
+HEAVY = ("torch", "diffusers", "transformers", "numpy", "PIL")
+
+
+def test_web_process_loads_no_model_code() -> None:
+    program = (
+        "import sys, apps.config.wsgi\n"
+        "from django.urls import get_resolver\n"
+        "get_resolver().url_patterns\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY_ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
