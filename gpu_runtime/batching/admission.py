@@ -1,0 +1,128 @@
+"""Whether a request can run here at all, decided before anything is loaded or allocated.
+
+The Django side has validated units and plan limits already. This is the runtime's own line of defence:
+everything that would make a tensor operation fail, hang or exhaust memory is refused here with a reason.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from gpu_runtime.messages import ImageRequest, Sampler
+
+MAX_SEED = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What this engine accepts."""
+
+    families: frozenset[str] | None = None
+    """Families it can run; None accepts any (the fake engine never looks at weights)."""
+    max_steps: Mapping[Sampler, int] = field(default_factory=dict)
+    """Samplers that allow fewer than `max_steps_default` steps."""
+    max_steps_default: int = 150
+    min_side_px: int = 16
+    max_side_px: int = 2048
+    max_output_side_px: int = 8192
+    max_images: int = 64
+    max_prompt_chars: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """The request can run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The request can never run here."""
+
+    reason: str
+    """One sentence for logs and operators."""
+
+
+Decision = Admitted | Rejected
+
+
+def admit(request: ImageRequest, limits: Limits) -> Decision:
+    """Decide on one request; the first rule that objects gives the reason."""
+    for rule in RULES:
+        reason = rule(request, limits)
+        if reason:
+            return Rejected(reason)
+    return Admitted()
+
+
+def _refuse_family(request: ImageRequest, limits: Limits) -> str:
+    family = request.checkpoint.family
+    if limits.families is None or family in limits.families:
+        return ""
+    known = ", ".join(sorted(limits.families))
+    return f"family {family!r} has no step-batched pipeline here; known families: {known}"
+
+
+def _refuse_sides(request: ImageRequest, limits: Limits) -> str:
+    for name, side in (("width", request.width), ("height", request.height)):
+        if side % 8:
+            return f"{name} must be a multiple of 8, not {side}"
+        if not limits.min_side_px <= side <= limits.max_side_px:
+            return f"{name} must be {limits.min_side_px} to {limits.max_side_px} pixels, not {side}"
+    return ""
+
+
+def _refuse_output_sides(request: ImageRequest, limits: Limits) -> str:
+    for name, side in (("output_width", request.output_width), ("output_height", request.output_height)):
+        if not 1 <= side <= limits.max_output_side_px:
+            return f"{name} must be 1 to {limits.max_output_side_px} pixels, not {side}"
+    return ""
+
+
+def _refuse_steps(request: ImageRequest, limits: Limits) -> str:
+    most = limits.max_steps.get(request.sampler, limits.max_steps_default)
+    if 1 <= request.steps <= most:
+        return ""
+    return f"sampler {request.sampler.value} takes 1 to {most} steps, not {request.steps}"
+
+
+def _refuse_guidance(request: ImageRequest, limits: Limits) -> str:
+    if math.isfinite(request.guidance_scale):
+        return ""
+    return f"guidance_scale must be a finite number, not {request.guidance_scale}"
+
+
+def _refuse_seeds(request: ImageRequest, limits: Limits) -> str:
+    if not 1 <= len(request.seeds) <= limits.max_images:
+        return f"a request has 1 to {limits.max_images} images, not {len(request.seeds)}"
+    for seed in request.seeds:
+        if not 0 <= seed <= MAX_SEED:
+            return f"a seed must be 0 to {MAX_SEED}, not {seed}"
+    return ""
+
+
+def _refuse_prompts(request: ImageRequest, limits: Limits) -> str:
+    for name, text in (("prompt", request.prompt), ("negative_prompt", request.negative_prompt)):
+        if len(text) > limits.max_prompt_chars:
+            return f"{name} must have at most {limits.max_prompt_chars} characters, not {len(text)}"
+    return ""
+
+
+def _refuse_weight(request: ImageRequest, limits: Limits) -> str:
+    if math.isfinite(request.weight) and request.weight > 0:
+        return ""
+    return f"weight must be a finite number above 0, not {request.weight}"
+
+
+RULES: tuple[Callable[[ImageRequest, Limits], str], ...] = (
+    _refuse_family,
+    _refuse_sides,
+    _refuse_output_sides,
+    _refuse_steps,
+    _refuse_guidance,
+    _refuse_seeds,
+    _refuse_prompts,
+    _refuse_weight,
+)
+"""Each answers "" when it has no objection, else the reason."""

@@ -1,0 +1,38 @@
+"""What must be equal for two images to share one denoiser call. Knows nothing about tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gpu_runtime.messages import ImageRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchKey:
+    """Images with equal keys may share one denoiser call.
+
+    What differs from row to row is not here: prompt, seed, step, step count, sampler, guidance scale,
+    and whether a row is guided at all (an unguided row simply brings no unconditional row).
+    """
+
+    checkpoint: str
+    """Digest of the weights: one set of weights is applied per call."""
+    family: str
+    """Implied by the checkpoint; here because measured times are shared by all checkpoints of a family."""
+    width: int
+    """Denoised width in pixels: the rows of a tensor have one shape."""
+    height: int
+    """Denoised height in pixels: the rows of a tensor have one shape."""
+    isolated_request: str = ""
+    """Id of a request that may share with nobody, else empty: it makes that request's key its own."""
+
+
+def batch_key(request: ImageRequest) -> BatchKey:
+    """The key under which the images of this request look for company."""
+    return BatchKey(
+        checkpoint=request.checkpoint.digest,
+        family=request.checkpoint.family,
+        width=request.width,
+        height=request.height,
+        isolated_request=request.request_id if request.is_isolated else "",
+    )

@@ -1,0 +1,64 @@
+"""One denoiser call for many rows: gather, forward, guidance. Changes no row, so it may be repeated."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gpu_runtime.device_faults import call_in_halves
+from gpu_runtime.families.family import Family, ForwardInputs, Row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What one call gave."""
+
+    combined: Tensor
+    """[rows, C, h, w], float32, on the device; meaningless for the rows in `misfits`."""
+    finite: tuple[bool, ...]
+    """For each row, whether all of its values are finite."""
+    misfits: frozenset[int]
+    """Rows that did not fit into memory even alone."""
+    forward_rows: int
+    """Forward rows of the whole call."""
+    fitting_rows: int
+    """Most forward rows that were computed at once; fewer than `forward_rows` after running out of memory."""
+    seconds: float
+    """Duration, the device's work included."""
+
+
+def predict(family: Family, rows: Sequence[Row]) -> Prediction:
+    """Call the denoiser once for all rows; out of memory, in halves. Raises what the family raises."""
+    started = time.monotonic()
+    inputs = family.rows(rows)
+    total = inputs.latents.shape[0]
+    fitting = 0
+
+    def forward(part: slice) -> Tensor:
+        nonlocal fitting
+        predicted = family.forward(inputs, part)
+        fitting = max(fitting, part.stop - part.start)
+        return predicted
+
+    parts = call_in_halves(forward, total)
+    combined = family.combine(_stack(parts, inputs), inputs)
+    # The one point of a turn where the host waits for the device.
+    finite = torch.isfinite(combined).flatten(1).all(1).tolist()
+    return Prediction(
+        combined=combined,
+        finite=tuple(finite),
+        misfits=frozenset(inputs.owner(i) for i, part in enumerate(parts) if part is None),
+        forward_rows=total,
+        fitting_rows=max(1, fitting),
+        seconds=time.monotonic() - started,
+    )
+
+
+def _stack(parts: Sequence[Tensor | None], inputs: ForwardInputs) -> Tensor:
+    """The parts as one tensor; zeros where a row did not fit."""
+    blank = torch.zeros_like(inputs.latents[:1], dtype=torch.float32)
+    return torch.cat([blank if part is None else part for part in parts])

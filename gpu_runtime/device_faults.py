@@ -1,0 +1,73 @@
+"""What torch's errors mean, and how a call that does not fit is made smaller.
+
+torch reports a lost device and a full memory as RuntimeError with words in it; this is the one place that
+reads those words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from gpu_runtime.errors import DeviceLost, OutOfMemory, RuntimeFault
+
+CPU_OUT_OF_MEMORY = "can't allocate memory"
+"""In the message of the RuntimeError that torch's CPU allocator raises."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a smaller call might succeed."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError | OutOfMemory):
+        return True
+    return isinstance(error, RuntimeError) and CPU_OUT_OF_MEMORY in str(error)
+
+
+def is_device_lost(error: BaseException) -> bool:
+    """Whether every later call on the device will fail as well ("sticky" CUDA errors)."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return False
+    if isinstance(error, torch.AcceleratorError | DeviceLost):
+        return True
+    return isinstance(error, RuntimeError) and "CUDA error" in str(error)
+
+
+def as_fault(error: Exception, doing: str) -> RuntimeFault:
+    """The fault to report for an error that concerns one request. Raises DeviceLost when it concerns all."""
+    if is_device_lost(error):
+        raise DeviceLost(f"the device failed while {doing}: {error}") from error
+    if isinstance(error, RuntimeFault):
+        return error
+    if is_out_of_memory(error):
+        return OutOfMemory(f"out of memory while {doing}: {error}")
+    return RuntimeFault(f"{type(error).__name__} while {doing}: {error}")
+
+
+def call_in_halves(call: Callable[[slice], Tensor], rows: int) -> list[Tensor | None]:
+    """Call on all rows at once; out of memory, on each half, and so on down to one row.
+
+    `call` maps a slice of rows to a tensor whose first dimension are those rows, and has no side effect.
+    Returns one tensor of shape [1, ...] a row, None where even that row alone does not fit.
+    """
+    return _halves(call, 0, rows)
+
+
+def _halves(call: Callable[[slice], Tensor], start: int, stop: int) -> list[Tensor | None]:
+    try:
+        return list(call(slice(start, stop)).split(1))
+    except (RuntimeError, MemoryError) as error:
+        if is_device_lost(error) or not is_out_of_memory(error):
+            raise
+    # Outside the handler: the traceback would keep the failed call's tensors alive.
+    release_cached_memory()
+    if stop - start == 1:
+        return [None]
+    middle = (start + stop) // 2
+    return _halves(call, start, middle) + _halves(call, middle, stop)
+
+
+def release_cached_memory() -> None:
+    """Hand torch's cached blocks back to the device; does nothing without CUDA."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

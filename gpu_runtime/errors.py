@@ -1,0 +1,40 @@
+"""Faults of the GPU runtime. `apps/generation/faults.py` maps each to a job failure; no torch here."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class RuntimeFault(Exception):
+    """A request could not be completed. The message may be shown to the operator, not to the caller."""
+
+    retryable: ClassVar[bool] = False
+    """Whether the same request may succeed on another attempt."""
+
+
+class UnsupportedCombination(RuntimeFault):
+    """The request asks for something this family or sampler cannot do; the message says what."""
+
+
+class CheckpointMissing(RuntimeFault):
+    """The checkpoint's folder or one of its components is not there."""
+
+
+class WeightsCorrupt(RuntimeFault):
+    """The checkpoint's files are recognised but broken."""
+
+
+class OutOfMemory(RuntimeFault):
+    """The request does not fit even alone and with every fallback; smaller sides may."""
+
+
+class NumericFault(RuntimeFault):
+    """Latents or image became NaN or infinite."""
+
+    retryable = True
+
+
+class DeviceLost(RuntimeFault):
+    """The accelerator failed in a way only a new process recovers from."""
+
+    retryable = True

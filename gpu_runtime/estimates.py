@@ -1,0 +1,71 @@
+"""How long the next step of the engine may take: for the watchdog, for ETAs and for the batcher.
+
+Plain Python: durations are handed in. Until something was measured the answer is generous, because the
+watchdog kills a process that exceeds it many times over.
+"""
+
+from __future__ import annotations
+
+from gpu_runtime.batching.batch_key import BatchKey
+from gpu_runtime.batching.step_times import CallShape, StepTimes
+
+UNMEASURED_CALL_S = 60.0
+"""A call of a shape that never ran: SD 1.5 at 2048 pixels takes about this long on a slow CPU."""
+
+UNMEASURED_LOAD_S = 120.0
+"""Loading weights: 4 GB from a slow disk."""
+
+UNMEASURED_ENCODE_S = 5.0
+"""Encoding one request's prompts."""
+
+ESTIMATE_MARGIN = 1.5
+"""From a moving average to an upper estimate."""
+
+
+class Estimates:
+    """Measured durations of denoiser calls, decodes and prompt encoding, and what follows from them."""
+
+    def __init__(self) -> None:
+        self._calls = StepTimes()
+        self._decodes = StepTimes()
+        self._encodes = StepTimes()
+
+    def record_call(self, key: BatchKey, rows: int, seconds: float) -> None:
+        """One denoiser call of `rows` forward rows."""
+        self._calls.record(_shape(key), rows, seconds)
+
+    def record_decode(self, key: BatchKey, images: int, seconds: float) -> None:
+        """One decode."""
+        self._decodes.record(_shape(key), images, seconds)
+
+    def record_encode(self, key: BatchKey, seconds: float) -> None:
+        """The prompts of one request."""
+        self._encodes.record(_encoder(key), 1, seconds)
+
+    def call_cost(self, key: BatchKey, rows: int) -> float:
+        """Expected seconds of a call; proportional to the rows before anything was measured."""
+        known = self._calls.estimate(_shape(key), rows)
+        return float(rows) if known is None else known
+
+    def turn_s(self, key: BatchKey, *, rows: int, new_requests: int, is_resident: bool) -> float:
+        """Upper estimate of a turn that may load weights and encode the prompts of `new_requests` first."""
+        call = self._calls.estimate(_shape(key), rows)
+        encode = self._encodes.estimate(_encoder(key), 1)
+        expected = UNMEASURED_CALL_S if call is None else call
+        expected += new_requests * (UNMEASURED_ENCODE_S if encode is None else encode)
+        return ESTIMATE_MARGIN * (expected if is_resident else expected + UNMEASURED_LOAD_S)
+
+    def decode_s(self, key: BatchKey, *, images: int, is_resident: bool) -> float:
+        """Upper estimate of a decode that may load weights first."""
+        known = self._decodes.estimate(_shape(key), images)
+        expected = UNMEASURED_CALL_S if known is None else known
+        return ESTIMATE_MARGIN * (expected if is_resident else expected + UNMEASURED_LOAD_S)
+
+
+def _shape(key: BatchKey) -> CallShape:
+    return CallShape(key.family, key.width, key.height)
+
+
+def _encoder(key: BatchKey) -> CallShape:
+    """Encoding a prompt does not depend on the image's size."""
+    return CallShape(key.family, 0, 0)

@@ -1,0 +1,80 @@
+"""What the engine asks of a model family. One implementation a file beside this one.
+
+A family object is one loaded checkpoint. It does tensor work and decides nothing: which rows share a call,
+when to decode and what a fault means are the engine's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from gpu_runtime.messages import ImageRequest
+from gpu_runtime.samplers import RowSampler
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditioning:
+    """What all images of one request share besides the weights."""
+
+    positive: Tensor
+    """[1, tokens, width], the denoiser's dtype, on the device."""
+    negative: Tensor | None
+    """As `positive`; None for an unguided request, which then has no unconditional row."""
+    guidance_scale: float
+
+
+@dataclass(slots=True, kw_only=True)
+class Row:
+    """One image between its first and its last step."""
+
+    conditioning: Conditioning
+    sampler: RowSampler
+    latents: Tensor
+    """[1, C, h, w], float32, on the device; unscaled, at the sampler's current noise level."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForwardInputs:
+    """One denoiser call: first the conditional row of each image, then the unconditional ones."""
+
+    latents: Tensor
+    """[B, C, h, w], the denoiser's dtype, on the device; scaled to the denoiser's range."""
+    timesteps: Tensor
+    """[B], float32, on the device, 0 to 999."""
+    context: Tensor
+    """[B, tokens, width], the denoiser's dtype, on the device."""
+    guided: tuple[int, ...]
+    """Which images have an unconditional row, in the order of those rows."""
+    guidance: Tensor
+    """[len(guided), 1, 1, 1], float32, on the device."""
+
+    def owner(self, forward_row: int) -> int:
+        """The image to which a forward row belongs."""
+        images = self.latents.shape[0] - len(self.guided)
+        return forward_row if forward_row < images else self.guided[forward_row - images]
+
+
+class Family(Protocol):
+    """One loaded checkpoint of a family."""
+
+    def encode(self, request: ImageRequest) -> Conditioning:
+        """Encode the prompts. Prompts seen lately are not encoded again."""
+
+    def begin(self, request: ImageRequest, index: int, conditioning: Conditioning) -> Row:
+        """Noise and sampler of one image."""
+
+    def rows(self, rows: Sequence[Row]) -> ForwardInputs:
+        """Gather the inputs of one call. Changes no row's position."""
+
+    def forward(self, inputs: ForwardInputs, part: slice) -> Tensor:
+        """The denoiser's raw prediction for these forward rows: float32 [len, C, h, w]. No side effect."""
+
+    def combine(self, prediction: Tensor, inputs: ForwardInputs) -> Tensor:
+        """Classifier-free guidance: float32 [B, C, h, w] to float32 [images, C, h, w]."""
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Images of final latents: float32 [B, C, h, w] to float32 [B, 3, H, W], nominally -1 to 1."""

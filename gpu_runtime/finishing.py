@@ -1,0 +1,159 @@
+"""From final latents to image files: VAE decode between steps, PNG encoding in threads beside them.
+
+The decode runs on the device and so takes turns with the steps, a few images at a time. Resizing and encoding
+need no device and release the interpreter lock for most of their time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gpu_runtime.batching.batch_key import BatchKey
+from gpu_runtime.batching.step_batcher import RowId
+from gpu_runtime.device_faults import as_fault, call_in_halves
+from gpu_runtime.errors import NumericFault, OutOfMemory, RuntimeFault
+from gpu_runtime.families.family import Family
+from gpu_runtime.images import Pixels, encode_png, resize, to_pixels
+from gpu_runtime.messages import CheckpointRef, ImageRequest
+
+DECODE_ROWS = 4
+"""Most images a decode: it must not hold up the running rows for long, and its memory grows with it."""
+
+ENCODE_THREADS = 2
+"""One encodes while the other resizes; more would take cores from the steps on a small CPU."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denoised:
+    """One image whose steps are done."""
+
+    row: RowId
+    request: ImageRequest
+    key: BatchKey
+    latents: Tensor
+    """[1, C, h, w], float32, on the device."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """One encoded image, or why there is none."""
+
+    row: RowId
+    data: bytes
+    fault: RuntimeFault | None
+
+
+class Finisher:
+    """Takes latents, gives image files, in the order in which latents came."""
+
+    def __init__(self) -> None:
+        self._latents: deque[Denoised] = deque()
+        self._encoding: deque[tuple[RowId, Future[bytes]]] = deque()
+        self._failed: list[Finished] = []
+        self._pool = ThreadPoolExecutor(ENCODE_THREADS, thread_name_prefix="encode-image")
+
+    def put(self, image: Denoised) -> None:
+        """Queue final latents."""
+        self._latents.append(image)
+
+    def forget(self, request_id: str) -> None:
+        """Drop everything of one request."""
+        self._latents = deque(d for d in self._latents if d.row.request_id != request_id)
+        for row, future in self._encoding:
+            if row.request_id == request_id:
+                future.cancel()
+        self._encoding = deque(e for e in self._encoding if e[0].request_id != request_id)
+        self._failed = [f for f in self._failed if f.row.request_id != request_id]
+
+    def rows(self) -> list[RowId]:
+        """Every image that is in here."""
+        return [
+            *(d.row for d in self._latents),
+            *(row for row, _ in self._encoding),
+            *(f.row for f in self._failed),
+        ]
+
+    def next_decode(self) -> tuple[CheckpointRef, BatchKey, int] | None:
+        """Checkpoint, key and number of images of the next decode; None when no latents wait."""
+        if not self._latents:
+            return None
+        first = self._latents[0]
+        alike = sum(d.key == first.key for d in self._latents)
+        return first.request.checkpoint, first.key, min(alike, DECODE_ROWS)
+
+    def decode(self, family: Family) -> None:
+        """Decode the oldest latents and those like them, and start encoding. Raises DeviceLost only.
+
+        `family` is the loaded checkpoint that `next_decode` named.
+        """
+        batch = self._take_alike()
+        latents = torch.cat([image.latents for image in batch])
+        try:
+            decoded = call_in_halves(lambda part: family.decode(latents[part]), len(batch))
+        except Exception as error:  # noqa: BLE001 - the loop's edge: these images fail, others go on
+            fault = as_fault(error, "decoding an image")
+            self._failed += [Finished(row=image.row, data=b"", fault=fault) for image in batch]
+            return
+        for image, pixels in zip(batch, decoded, strict=True):
+            self._encode(image, pixels)
+
+    def fail_next_decode(self, fault: RuntimeFault) -> None:
+        """Give up on the images of the next decode."""
+        self._failed += [Finished(row=image.row, data=b"", fault=fault) for image in self._take_alike()]
+
+    def collect(self, *, wait: bool) -> list[Finished]:
+        """Images that are ready. With `wait`, blocks for the oldest when none is."""
+        ready, self._failed = self._failed, []
+        if wait and self._encoding and not ready:
+            self._encoding[0][1].exception()
+        still: deque[tuple[RowId, Future[bytes]]] = deque()
+        for row, future in self._encoding:
+            if future.done():
+                ready.append(_result(row, future))
+            else:
+                still.append((row, future))
+        self._encoding = still
+        return ready
+
+    def close(self) -> None:
+        """Stop the threads; images in progress are dropped."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _take_alike(self) -> list[Denoised]:
+        key = self._latents[0].key
+        batch = [image for image in self._latents if image.key == key][:DECODE_ROWS]
+        taken = {image.row for image in batch}
+        self._latents = deque(image for image in self._latents if image.row not in taken)
+        return batch
+
+    def _encode(self, image: Denoised, decoded: Tensor | None) -> None:
+        fault: RuntimeFault | None = None
+        if decoded is None:
+            fault = OutOfMemory("out of memory while decoding a single image")
+        elif not bool(torch.isfinite(decoded).all()):
+            fault = NumericFault("the decoded image has values that are not finite")
+        if decoded is None or fault:
+            self._failed.append(Finished(row=image.row, data=b"", fault=fault))
+            return
+        request = image.request
+        pixels = to_pixels(decoded[0])
+        future = self._pool.submit(_to_png, pixels, request.output_width, request.output_height)
+        self._encoding.append((image.row, future))
+
+
+def _to_png(pixels: Pixels, width: int, height: int) -> bytes:
+    return encode_png(resize(pixels, width=width, height=height))
+
+
+def _result(row: RowId, future: Future[bytes]) -> Finished:
+    error = future.exception()
+    if error is None:
+        return Finished(row=row, data=future.result(), fault=None)
+    if not isinstance(error, Exception):
+        raise error
+    return Finished(row=row, data=b"", fault=as_fault(error, "encoding an image"))

@@ -1,0 +1,68 @@
+"""A Stable Diffusion family that fails on request, for the tests of fault isolation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from gpu_runtime.devices import DevicePlan
+from gpu_runtime.errors import RuntimeFault
+from gpu_runtime.families.family import Conditioning, ForwardInputs
+from gpu_runtime.families.sd15 import StableDiffusion15
+from gpu_runtime.messages import CheckpointRef, ImageRequest
+
+TOO_BIG = 1e6
+BROKEN = -1e6
+"""Marks in a context tensor: they make the denoiser call fail that has the marked row in it."""
+
+
+@dataclass
+class Faults:
+    """What goes wrong; besides it, prompts with "poisoned", "too big", "broken" or "unreadable" in them."""
+
+    capacity: int = 10**6
+    """Forward rows that fit into memory at once."""
+    decode_capacity: int = 10**6
+    is_device_lost: bool = False
+    loads: int = 0
+    largest_call: int = 0
+
+    def load(self, checkpoint: CheckpointRef, plan: DevicePlan, cache_entries: int) -> FaultyFamily:
+        """In the place of the family registry's loader."""
+        self.loads += 1
+        family = FaultyFamily.load(checkpoint.path, plan, prompt_cache_entries=cache_entries)
+        family.faults = self
+        return family
+
+
+class FaultyFamily(StableDiffusion15):
+    faults: Faults
+
+    def encode(self, request: ImageRequest) -> Conditioning:
+        conditioning = super().encode(request)
+        if "unreadable" in request.prompt:
+            raise KeyError("a token nobody knows")
+        marks = {"poisoned": float("nan"), "too big": TOO_BIG, "broken": BROKEN}
+        for word, mark in marks.items():
+            if word in request.prompt:
+                return replace(conditioning, positive=torch.full_like(conditioning.positive, mark))
+        return conditioning
+
+    def forward(self, inputs: ForwardInputs, part: slice) -> Tensor:
+        if self.faults.is_device_lost:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        rows = part.stop - part.start
+        context = inputs.context[part]
+        if rows > self.faults.capacity or bool((context == TOO_BIG).any()):
+            raise torch.OutOfMemoryError("out of memory")
+        if bool((context == BROKEN).any()):
+            raise RuntimeFault("this row cannot be computed")
+        self.faults.largest_call = max(self.faults.largest_call, rows)
+        return super().forward(inputs, part)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        if latents.shape[0] > self.faults.decode_capacity:
+            raise torch.OutOfMemoryError("out of memory")
+        return super().decode(latents)

@@ -1,0 +1,227 @@
+"""An image from the engine equals diffusers' StableDiffusionPipeline's, alone and in company.
+
+Tolerance: final latents differ by at most 1e-5 of the largest reference value in float32; pixels by at most
+one level of 255. What difference there is comes from matrix products whose order of summation depends on the
+number of rows: with the same number of rows the neighbours' content changes not one bit. Rows that run alone
+are bit-identical to the pipeline. Batches are compared over few steps, because 20 DDIM steps of a network
+with random weights turn a relative change of 1e-7 of the noise into 2e-4, in the plain pipeline as well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from torch import Tensor
+
+from gpu_runtime.config import EngineConfig
+from gpu_runtime.engine import Engine
+from gpu_runtime.messages import CheckpointRef, ImageRequest, Sampler
+from gpu_runtime.samplers import SAMPLERS
+from tests.gpu_runtime.driving import Outcome, drive, image_request, pixels
+
+LATENT_TOLERANCE = 1e-5
+PIXEL_TOLERANCE = 1
+
+
+@dataclass
+class Rendered:
+    latents: Tensor
+    pixels: Any
+
+
+class Reference:
+    """Plain diffusers pipelines, loaded once a checkpoint."""
+
+    def __init__(self) -> None:
+        self._pipelines: dict[str, StableDiffusionPipeline] = {}
+
+    def render(self, request: ImageRequest) -> Rendered:
+        pipeline = self._pipeline(request.checkpoint.path)
+        declared = pipeline.scheduler
+        spec = SAMPLERS[request.sampler]
+        pipeline.scheduler = getattr(diffusers, spec.scheduler).from_config(declared.config, **spec.overrides)
+        seen: list[Tensor] = []
+
+        def remember(
+            _pipeline: Any, _step: int, _timestep: Any, tensors: dict[str, Tensor]
+        ) -> dict[str, Tensor]:
+            seen.append(tensors["latents"])
+            return tensors
+
+        image = pipeline(
+            request.prompt,
+            negative_prompt=request.negative_prompt,
+            width=request.width,
+            height=request.height,
+            num_inference_steps=request.steps,
+            guidance_scale=request.guidance_scale,
+            generator=torch.Generator("cpu").manual_seed(request.seeds[0]),
+            callback_on_step_end=remember,
+        ).images[0]
+        pipeline.scheduler = declared
+        return Rendered(seen[-1], np.asarray(image).astype(np.int16))
+
+    def _pipeline(self, path: str) -> StableDiffusionPipeline:
+        if path not in self._pipelines:
+            pipeline = StableDiffusionPipeline.from_pretrained(
+                path, safety_checker=None, local_files_only=True
+            )
+            pipeline.set_progress_bar_config(disable=True)
+            self._pipelines[path] = pipeline
+        return self._pipelines[path]
+
+
+@pytest.fixture(scope="module")
+def reference() -> Reference:
+    return Reference()
+
+
+def render(requests: list[ImageRequest], *, head_start: int = 0, max_rows: int = 16) -> dict[str, Rendered]:
+    """Run requests on a fresh engine; all but the first get `head_start` steps before the first joins."""
+    latents: dict[str, Tensor] = {}
+    config = EngineConfig(check_invariants=True, max_rows=max_rows)
+    engine = Engine(
+        config, observe_latents=lambda name, index, value: latents.__setitem__(f"{name}/{index}", value)
+    )
+    outcome = Outcome()
+    for request in requests[1:]:
+        engine.submit(request)
+    for _ in range(head_start):
+        outcome.events += engine.step()
+    engine.submit(requests[0])
+    drive(engine, outcome)
+    engine.close()
+    return {
+        f"{r.request_id}/{index}": Rendered(latents[f"{r.request_id}/{index}"], pixels(image.data))
+        for r in requests
+        for index, image in outcome.images(r.request_id).items()
+    }
+
+
+def assert_equal(ours: Rendered, theirs: Rendered) -> None:
+    error = float((ours.latents - theirs.latents).abs().max() / theirs.latents.abs().max())
+    assert error <= LATENT_TOLERANCE
+    assert int(np.abs(ours.pixels - theirs.pixels).max()) <= PIXEL_TOLERANCE
+
+
+def neighbours(checkpoint: CheckpointRef) -> list[ImageRequest]:
+    """Company that differs in everything that may differ within one call."""
+    return [
+        image_request("n1", checkpoint, prompt="blue sky", seeds=(1, 2), steps=9, guidance_scale=1.0),
+        image_request(
+            "n2", checkpoint, prompt="cat", seeds=(3,), steps=7, sampler=Sampler.HEUN, account="ben"
+        ),
+        image_request(
+            "n3", checkpoint, prompt="dog", seeds=(4,), steps=12, guidance_scale=11.0, account="cleo"
+        ),
+    ]
+
+
+@pytest.mark.parametrize("guidance_scale", [1.0, 6.5], ids=["unguided", "guided"])
+@pytest.mark.parametrize("sampler", list(Sampler), ids=lambda s: s.value)
+def test_image_equals_the_plain_pipeline_alone_and_among_neighbours(
+    sampler: Sampler, guidance_scale: float, checkpoint: CheckpointRef, reference: Reference
+) -> None:
+    request = image_request(
+        "it", checkpoint, sampler=sampler, guidance_scale=guidance_scale, steps=6, seeds=(42,)
+    )
+    theirs = reference.render(request)
+    assert_equal(render([request])["it/0"], theirs)
+    assert_equal(render([request, *neighbours(checkpoint)], head_start=3)["it/0"], theirs)
+
+
+@pytest.mark.parametrize("sampler", list(Sampler), ids=lambda s: s.value)
+def test_v_prediction_image_equals_the_plain_pipeline(
+    sampler: Sampler, v_checkpoint: CheckpointRef, reference: Reference
+) -> None:
+    request = image_request("it", v_checkpoint, sampler=sampler, steps=5, seeds=(2**32 - 1,))
+    theirs = reference.render(request)
+    assert_equal(render([request, *neighbours(v_checkpoint)], head_start=2)["it/0"], theirs)
+
+
+@pytest.mark.parametrize("sampler", list(Sampler), ids=lambda s: s.value)
+def test_few_and_many_steps_equal_the_plain_pipeline(
+    sampler: Sampler, checkpoint: CheckpointRef, reference: Reference
+) -> None:
+    few = [
+        image_request(f"steps-{steps}", checkpoint, sampler=sampler, steps=steps, guidance_scale=1.0)
+        for steps in (1, 2, 3)
+    ]
+    rendered = render(few)
+    for request in few:
+        assert_equal(rendered[f"{request.request_id}/0"], reference.render(request))
+    many = image_request("many", checkpoint, sampler=sampler, steps=15)
+    assert_equal(render([many])["many/0"], reference.render(many))
+
+
+@pytest.mark.parametrize("sampler", [Sampler.DDIM, Sampler.EULER_A, Sampler.UNIPC], ids=lambda s: s.value)
+def test_what_the_neighbours_are_changes_not_one_bit(sampler: Sampler, checkpoint: CheckpointRef) -> None:
+    request = image_request("it", checkpoint, sampler=sampler, steps=8)
+    some = [image_request(f"n{i}", checkpoint, prompt="x" * i, seeds=(i,), steps=8) for i in range(3)]
+    others = [
+        image_request(
+            f"n{i}",
+            checkpoint,
+            prompt="zz",
+            seeds=(9 + i,),
+            steps=8,
+            sampler=Sampler.DDPM,
+            guidance_scale=30.0,
+        )
+        for i in range(3)
+    ]
+    first, second = render([request, *some])["it/0"], render([request, *others])["it/0"]
+    assert torch.equal(first.latents, second.latents)
+    assert np.array_equal(first.pixels, second.pixels)
+
+
+def test_comparison_tells_seeds_apart(checkpoint: CheckpointRef, reference: Reference) -> None:
+    """The control of this file: equality must be able to fail."""
+    other = render([image_request("it", checkpoint, seeds=(8,))])
+    with pytest.raises(AssertionError):
+        assert_equal(other["it/0"], reference.render(image_request("it", checkpoint, seeds=(7,))))
+
+
+def test_neighbours_equal_the_plain_pipeline_too(checkpoint: CheckpointRef, reference: Reference) -> None:
+    requests = [image_request("it", checkpoint), *neighbours(checkpoint)]
+    rendered = render(requests, head_start=2)
+    for request in requests:
+        assert_equal(rendered[f"{request.request_id}/0"], reference.render(request))
+
+
+def test_paused_rows_are_unchanged_by_the_pause(checkpoint: CheckpointRef, reference: Reference) -> None:
+    requests = [image_request("it", checkpoint, seeds=(5,), account="ben"), *neighbours(checkpoint)]
+    rendered = render(requests, head_start=2, max_rows=2)
+    for request in requests:
+        assert_equal(rendered[f"{request.request_id}/0"], reference.render(request))
+
+
+def test_non_square_image_equals_the_plain_pipeline(checkpoint: CheckpointRef, reference: Reference) -> None:
+    request = image_request("it", checkpoint, width=48, height=24, prompt="wide")
+    rendered = render([request, *neighbours(checkpoint)], head_start=1)
+    assert rendered["it/0"].pixels.shape == (24, 48, 3)
+    assert_equal(rendered["it/0"], reference.render(request))
+
+
+def test_second_image_of_a_request_equals_a_request_with_its_seed(
+    checkpoint: CheckpointRef, reference: Reference
+) -> None:
+    pair = render([image_request("pair", checkpoint, seeds=(10, 11))])
+    assert_equal(pair["pair/1"], reference.render(image_request("it", checkpoint, seeds=(11,))))
+
+
+def test_long_prompt_is_cut_where_the_plain_pipeline_cuts_it(
+    checkpoint: CheckpointRef, reference: Reference
+) -> None:
+    request = image_request("it", checkpoint, prompt="a very long prompt " * 40)
+    assert_equal(render([request])["it/0"], reference.render(request))
+
+
+def test_every_sampler_has_a_row() -> None:
+    assert set(SAMPLERS) == set(Sampler)

@@ -1,0 +1,104 @@
+"""A fault of one request does not take others with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gpu_runtime.config import EngineConfig
+from gpu_runtime.engine import Engine
+from gpu_runtime.errors import DeviceLost, NumericFault, OutOfMemory, RuntimeFault
+from gpu_runtime.messages import CheckpointRef, RequestDone, RequestFailed
+from tests.gpu_runtime.driving import Outcome, drive, image_request, pixels, run_all
+from tests.gpu_runtime.faulty_family import Faults
+
+
+def faulty_engine(faults: Faults, **settings: Any) -> Engine:
+    config = EngineConfig(check_invariants=True, **settings)
+    return Engine(config, families={"sd15": faults.load})
+
+
+def failure(outcome: Outcome, request_id: str) -> RuntimeFault:
+    final = outcome.final(request_id)
+    assert isinstance(final, RequestFailed)
+    return final.fault
+
+
+@pytest.mark.parametrize(
+    ("prompt", "fault", "words"),
+    [
+        ("poisoned", NumericFault, "not finite"),
+        ("too big", OutOfMemory, "out of memory"),
+        ("broken", RuntimeFault, "cannot be computed"),
+        ("unreadable", RuntimeFault, "KeyError while preparing a request"),
+    ],
+)
+def test_faulty_request_fails_and_its_neighbour_is_unchanged(
+    prompt: str, fault: type[RuntimeFault], words: str, checkpoint: CheckpointRef
+) -> None:
+    neighbour = image_request("good", checkpoint)
+    alone = run_all(faulty_engine(Faults()), [neighbour]).images("good")[0]
+    requests = [image_request("bad", checkpoint, prompt=prompt, seeds=(1, 2)), neighbour]
+    outcome = run_all(faulty_engine(Faults()), requests)
+    assert type(failure(outcome, "bad")) is fault
+    assert words in str(failure(outcome, "bad"))
+    assert abs(pixels(outcome.images("good")[0].data) - pixels(alone.data)).max() <= 1
+
+
+def test_call_that_does_not_fit_shrinks_and_every_image_is_made(checkpoint: CheckpointRef) -> None:
+    faults = Faults(capacity=3)
+    outcome = run_all(faulty_engine(faults), [image_request("r", checkpoint, seeds=(1, 2, 3, 4))])
+    assert isinstance(outcome.final("r"), RequestDone)
+    assert faults.largest_call <= 3
+    roomy = run_all(faulty_engine(Faults()), [image_request("r", checkpoint, seeds=(1, 2, 3, 4))])
+    for index, image in roomy.images("r").items():
+        assert abs(pixels(image.data) - pixels(outcome.images("r")[index].data)).max() <= 1
+
+
+def test_call_grows_again_after_a_while(checkpoint: CheckpointRef, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gpu_runtime.engine.SHRUNK_TURNS", 6)
+    faults = Faults(capacity=2)
+    engine = faulty_engine(faults)
+    requests = [image_request("r", checkpoint, seeds=(1, 2, 3, 4), width=16, height=16, steps=1)]
+    run_all(engine, requests)
+    faults.capacity = 100
+    faults.largest_call = 0
+    run_all(engine, [image_request("s", checkpoint, width=16, height=16, steps=6)])
+    assert faults.largest_call == 2
+    run_all(engine, requests)
+    assert faults.largest_call == 8
+
+
+def test_request_that_fits_nowhere_fails_alone(checkpoint: CheckpointRef) -> None:
+    outcome = run_all(faulty_engine(Faults(capacity=0)), [image_request("r", checkpoint)])
+    assert isinstance(failure(outcome, "r"), OutOfMemory)
+
+
+def test_decode_that_does_not_fit_is_made_smaller(checkpoint: CheckpointRef) -> None:
+    engine = faulty_engine(Faults(decode_capacity=1))
+    outcome = run_all(engine, [image_request("r", checkpoint, seeds=(1, 2, 3))])
+    assert isinstance(outcome.final("r"), RequestDone)
+
+
+def test_decode_that_fits_nowhere_fails_its_request(checkpoint: CheckpointRef) -> None:
+    outcome = run_all(faulty_engine(Faults(decode_capacity=0)), [image_request("r", checkpoint)])
+    assert isinstance(failure(outcome, "r"), OutOfMemory)
+
+
+def test_lost_device_reaches_the_caller(checkpoint: CheckpointRef) -> None:
+    faults = Faults()
+    engine = faulty_engine(faults)
+    engine.submit(image_request("a", checkpoint))
+    engine.step()
+    faults.is_device_lost = True
+    with pytest.raises(DeviceLost, match="illegal memory access"):
+        drive(engine)
+
+
+def test_failed_request_delivers_nothing_afterwards(checkpoint: CheckpointRef) -> None:
+    outcome = run_all(
+        faulty_engine(Faults()), [image_request("bad", checkpoint, prompt="poisoned", seeds=(1, 2))]
+    )
+    assert isinstance(outcome.events[-1], RequestFailed)
+    assert outcome.images("bad") == {}

@@ -1,0 +1,268 @@
+"""Who shares the next call. No torch, no clock: a turn is one unit of time unless a test says otherwise."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gpu_runtime.batching.batch_key import BatchKey, batch_key
+from gpu_runtime.batching.step_batcher import (
+    HYSTERESIS_TURNS,
+    STARVATION_TURNS,
+    Device,
+    RowId,
+    StepBatcher,
+    Turn,
+)
+from tests.gpu_runtime.driving import image_request
+
+UNLIMITED = 10**9
+
+
+def key(checkpoint: str = "c", side: int = 512, isolated: str = "") -> BatchKey:
+    return BatchKey(checkpoint=checkpoint, family="sd15", width=side, height=side, isolated_request=isolated)
+
+
+def add(batcher: StepBatcher, request_id: str, *, images: int = 1, **changes: Any) -> None:
+    fields: dict[str, Any] = {
+        "account": request_id,
+        "weight": 1.0,
+        "key": key(),
+        "row_cost": 1.0,
+        "forward_rows": 1,
+    }
+    batcher.add(request_id, images=images, **{**fields, **changes})
+
+
+def device(*, resident: tuple[str, ...] = ("c", "d"), linear: bool = True, limit: int = UNLIMITED) -> Device:
+    """`linear`: a call's cost is proportional to its rows, as on a CPU; else it does not depend on them."""
+    return Device(
+        resident=resident,
+        call_cost=lambda _key, rows: float(rows) if linear else 1.0,
+        row_limit=lambda _key: limit,
+    )
+
+
+def plan(batcher: StepBatcher, where: Device | None = None) -> Turn:
+    turn = batcher.plan(where or device())
+    assert turn is not None
+    return turn
+
+
+def requests_of(turn: Turn) -> Counter[str]:
+    return Counter(row.request_id for row in turn.rows)
+
+
+def test_nothing_waiting_gives_no_turn() -> None:
+    assert StepBatcher(4).plan(device()) is None
+
+
+def test_lone_request_gets_all_of_its_rows() -> None:
+    batcher = StepBatcher(16)
+    add(batcher, "a", images=15)
+    assert plan(batcher).rows == tuple(RowId("a", index) for index in range(15))
+
+
+def test_requests_with_equal_keys_share_a_turn() -> None:
+    batcher = StepBatcher(16)
+    for name in "abc":
+        add(batcher, name)
+    assert requests_of(plan(batcher)) == {"a": 1, "b": 1, "c": 1}
+
+
+@pytest.mark.parametrize("other", [key(checkpoint="d"), key(side=768), key(isolated="b")], ids=str)
+def test_requests_with_different_keys_do_not_share_a_turn(other: BatchKey) -> None:
+    batcher = StepBatcher(16)
+    add(batcher, "a")
+    add(batcher, "b", key=other)
+    assert [requests_of(plan(batcher)) for _ in range(4)] == [{"a": 1}, {"b": 1}] * 2
+
+
+def test_isolated_request_has_a_key_of_its_own() -> None:
+    alone = batch_key(image_request("a", is_isolated=True))
+    assert alone != batch_key(image_request("b", is_isolated=True))
+    assert alone != batch_key(image_request("a"))
+
+
+def test_key_ignores_what_may_differ_within_a_call() -> None:
+    other = image_request(
+        "b", prompt="x", seeds=(1, 2), steps=9, guidance_scale=1.0, account="ben", weight=3.0
+    )
+    assert batch_key(image_request("a")) == batch_key(other)
+
+
+def test_turn_has_at_most_max_rows() -> None:
+    batcher = StepBatcher(4)
+    for index in range(10):
+        add(batcher, f"r{index}", images=3)
+    assert len(plan(batcher).rows) == 4
+
+
+def test_turn_stays_within_what_fits_into_memory() -> None:
+    batcher = StepBatcher(16)
+    for name in "abcd":
+        add(batcher, name, forward_rows=2)
+    assert len(plan(batcher, device(limit=4)).rows) == 2
+    assert len(plan(batcher, device(limit=1)).rows) == 1
+
+
+def test_single_image_behind_fifteen_joins_the_very_next_turn() -> None:
+    batcher = StepBatcher(16)
+    add(batcher, "many", images=15)
+    plan(batcher)
+    add(batcher, "one")
+    assert requests_of(plan(batcher)) == {"many": 1, "one": 1}
+
+
+def test_single_image_behind_fifteen_takes_at_most_two_and_a_half_times_its_time_alone() -> None:
+    batcher, where = StepBatcher(16), device(linear=True)
+    add(batcher, "many", images=15)
+    plan(batcher, where)
+    add(batcher, "one")
+    steps, elapsed = 20, 0.0
+    while steps:
+        turn = plan(batcher, where)
+        elapsed += where.call_cost(turn.key, len(turn.rows))
+        steps -= requests_of(turn)["one"]
+    assert elapsed <= 2.5 * 20
+
+
+def test_rows_that_cost_nothing_extra_all_ride_along() -> None:
+    batcher = StepBatcher(16)
+    add(batcher, "many", images=15)
+    add(batcher, "one")
+    assert requests_of(plan(batcher, device(linear=False))) == {"many": 15, "one": 1}
+
+
+def test_single_image_of_the_same_account_is_not_starved_either() -> None:
+    batcher = StepBatcher(16)
+    add(batcher, "many", images=15, account="ada")
+    add(batcher, "other-size", account="ada", key=key(side=768))
+    assert [requests_of(plan(batcher))["other-size"] for _ in range(4)] == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize(("weight", "share"), [(1.0, 0.5), (3.0, 0.75), (9.0, 0.9)])
+def test_rows_are_shared_in_proportion_to_weight(weight: float, share: float) -> None:
+    batcher = StepBatcher(4)
+    for index in range(20):
+        add(batcher, f"ada{index}", account="ada", weight=weight)
+        add(batcher, f"ben{index}", account="ben")
+    given: Counter[str] = Counter()
+    for _ in range(100):
+        given.update(row.request_id[:3] for row in plan(batcher).rows)
+    assert given["ada"] / given.total() == pytest.approx(share, abs=0.02)
+
+
+def test_expensive_rows_count_for_what_they_cost() -> None:
+    batcher = StepBatcher(1)
+    add(batcher, "big", row_cost=4.0, key=key(side=1024))
+    add(batcher, "small", row_cost=1.0)
+    given: Counter[str] = Counter()
+    for _ in range(100):
+        given.update(requests_of(plan(batcher)))
+    assert given["small"] == pytest.approx(4 * given["big"], abs=4)
+
+
+def test_idle_account_gains_no_credit() -> None:
+    batcher = StepBatcher(1)
+    add(batcher, "ada")
+    for _ in range(30):
+        plan(batcher)
+    add(batcher, "ben")
+    given: Counter[str] = Counter()
+    for _ in range(10):
+        given.update(requests_of(plan(batcher)))
+    assert given == {"ada": 5, "ben": 5}
+
+
+def test_request_passed_over_too_often_leads() -> None:
+    batcher = StepBatcher(1)
+    add(batcher, "rich", weight=1e9)
+    add(batcher, "poor", weight=1e-9)
+    served = [requests_of(plan(batcher))["poor"] for _ in range(3 * STARVATION_TURNS)]
+    gaps = [
+        b - a for a, b in zip(*[[i for i, s in enumerate(served) if s][n:] for n in (0, 1)], strict=False)
+    ]
+    assert gaps
+    assert max(gaps) <= STARVATION_TURNS + 1
+
+
+def test_loading_another_checkpoint_waits_while_resident_ones_have_work() -> None:
+    batcher = StepBatcher(4)
+    add(batcher, "resident")
+    add(batcher, "cold", key=key(checkpoint="cold"))
+    leaders = [next(iter(requests_of(plan(batcher, device(resident=("c",)))))) for _ in range(20)]
+    assert leaders.index("cold") == HYSTERESIS_TURNS
+
+
+def test_loading_does_not_wait_when_nothing_else_is_left() -> None:
+    batcher = StepBatcher(4)
+    add(batcher, "cold", key=key(checkpoint="cold"))
+    assert requests_of(plan(batcher, device(resident=("c",)))) == {"cold": 1}
+
+
+def test_retired_rows_do_not_come_back() -> None:
+    batcher = StepBatcher(16)
+    add(batcher, "a", images=2)
+    batcher.retire(RowId("a", 0))
+    assert plan(batcher).rows == (RowId("a", 1),)
+    batcher.retire(RowId("a", 1))
+    assert batcher.plan(device()) is None
+
+
+def test_removed_request_is_forgotten_and_may_come_again() -> None:
+    batcher = StepBatcher(16)
+    add(batcher, "a")
+    batcher.remove("a")
+    batcher.remove("a")
+    assert batcher.rows() == {}
+    add(batcher, "a")
+    assert batcher.rows() == {"a": (0,)}
+
+
+def test_request_cannot_be_added_twice() -> None:
+    batcher = StepBatcher(16)
+    add(batcher, "a")
+    with pytest.raises(ValueError, match="already waiting"):
+        add(batcher, "a")
+
+
+WAITING = st.fixed_dictionaries(
+    {
+        "images": st.integers(1, 6),
+        "account": st.sampled_from(["ada", "ben", "cleo"]),
+        "weight": st.sampled_from([0.01, 0.5, 1.0, 7.0]),
+        "key": st.sampled_from([key(), key(side=768), key(checkpoint="cold")]),
+        "row_cost": st.sampled_from([1.0, 4.0]),
+        "forward_rows": st.sampled_from([1, 2]),
+    }
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    waiting=st.lists(WAITING, min_size=1, max_size=7),
+    max_rows=st.integers(1, 8),
+    limit=st.integers(1, 8),
+    linear=st.booleans(),
+)
+def test_every_turn_is_sound_and_nobody_starves(
+    waiting: list[dict[str, Any]], max_rows: int, limit: int, linear: bool
+) -> None:
+    batcher, where = StepBatcher(max_rows), device(resident=("c",), linear=linear, limit=limit)
+    for index, fields in enumerate(waiting):
+        add(batcher, f"r{index}", **fields)
+    unserved = dict.fromkeys(batcher.rows(), 0)
+    for _ in range(3 * STARVATION_TURNS):
+        turn = plan(batcher, where)
+        assert len(set(turn.rows)) == len(turn.rows) <= max_rows
+        members = [waiting[int(row.request_id[1:])] for row in turn.rows]
+        assert all(member["key"] == turn.key for member in members)
+        assert len(members) == 1 or sum(member["forward_rows"] for member in members) <= limit
+        for name in unserved:
+            unserved[name] = 0 if name in requests_of(turn) else unserved[name] + 1
+        assert max(unserved.values()) <= STARVATION_TURNS + len(waiting)
