@@ -21,6 +21,6 @@ def notify_cancel() -> None:
     notify(GPU, "cancel")
 
 
-def notify_changed(job_id: int) -> None:
-    """Wake whoever waits for this job when the current transaction commits."""
-    notify(JOB, str(job_id))
+def notify_changed(*job_ids: int) -> None:
+    """Wake whoever waits for these jobs when the current transaction commits."""
+    notify(JOB, *(str(job_id) for job_id in job_ids))

@@ -29,6 +29,7 @@ from django.db import Error, connection
 from django_q.cluster import Cluster, Sentinel, get_mp_context
 from django_q.conf import Conf
 
+from apps.core.clock import now
 from apps.generation import doorbell, drain, workers
 from apps.generation.models import GpuWorker
 
@@ -144,8 +145,10 @@ class GpuCluster(Cluster):  # type: ignore[misc]  # django-q2 has no type inform
         worker = GpuWorker.objects.filter(name=workers.worker_name(self.device)).first()
         if worker is None or worker.state == "stopped" or worker.pid not in self._descendants():
             return False
-        # A living process whose slice has ended gives signs of life, but takes no jobs.
-        return doorbell.has_rung(self.device)
+        # A living process whose slice has ended gives no signs of life and takes no jobs. The bell's row
+        # alone does not tell: q2 keeps it for long when the database was away as the slice ended.
+        is_alive = worker.is_fresh(now=now(), lease_s=settings.LEASE_S)
+        return is_alive and doorbell.has_rung(self.device)
 
     def _descendants(self) -> set[int]:
         return {child.pid for child in psutil.Process().children(recursive=True) if _is_alive(child)}

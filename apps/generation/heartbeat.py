@@ -28,6 +28,7 @@ class Heartbeat:
         self._state = "starting"
         self._info: EngineInfo | None = None
         self._step_ms = 0.0
+        self._is_resting = False
         self._stop = threading.Event()
         self._soon = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -68,6 +69,14 @@ class Heartbeat:
         """Say how long one row-step takes; written with the next beat."""
         self._step_ms = step_ms
 
+    def rest(self) -> None:
+        """Between two slices: keep the leases, but give no sign of life; the next slice may never come."""
+        self._is_resting = True
+
+    def wake(self) -> None:
+        """A slice runs: give signs of life again."""
+        self._is_resting = False
+
     def take_findings(self) -> tuple[frozenset[int], frozenset[int]]:
         """Jobs whose lease was found lost, and jobs whose owner wants them stopped, since the last call."""
         with self._lock:
@@ -99,7 +108,8 @@ class Heartbeat:
             state, info = self._state, self._info
         moment = now()
         renewal = renew_leases(leases=leases, now=moment)
-        beat(worker_id=self._worker_id, state=state, info=info, step_ms=self._step_ms, now=moment)
+        if not self._is_resting:
+            beat(worker_id=self._worker_id, state=state, info=info, step_ms=self._step_ms, now=moment)
         with self._lock:
             held = {lease.job_id for lease in leases if lease in self._leases}
             self._lost |= held - renewal.kept

@@ -50,15 +50,19 @@ class Renewal:
 
 
 # One statement: locking, choosing and marking in one round trip, skipping rows other workers are claiming.
+# MATERIALIZED, because a plain subquery may be run once for each row of the table it is joined to, and
+# finds other rows each time: its LIMIT would then limit nothing.
 CLAIM_SQL = """
+WITH picked AS MATERIALIZED (
+    SELECT id FROM generation_generationjob
+     WHERE state = 'queued' AND deadline_at > %(now)s AND (crashes > 0) = %(suspects)s
+     ORDER BY priority DESC, id
+     LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
 UPDATE generation_generationjob AS job
    SET state = 'running', attempt = attempt + 1, fence = fence + 1, claimed_by = %(worker)s,
        claimed_at = %(now)s, started_at = COALESCE(started_at, %(now)s),
        lease_expires_at = %(lease)s, progress_step = 0
-  FROM (SELECT id FROM generation_generationjob
-         WHERE state = 'queued' AND deadline_at > %(now)s AND (crashes > 0) = %(suspects)s
-         ORDER BY priority DESC, id
-         LIMIT %(limit)s FOR UPDATE SKIP LOCKED) AS picked
+  FROM picked
  WHERE job.id = picked.id
 RETURNING job.*
 """
@@ -128,8 +132,7 @@ def report_progress(*, steps: dict[Lease, int]) -> None:
                 list(steps.values()),
             ],
         )
-        for (job_id,) in cursor.fetchall():
-            notify_changed(job_id)
+        notify_changed(*(row[0] for row in cursor.fetchall()))
 
 
 def finish_job(

@@ -56,6 +56,8 @@ class Pump:
     def run_slice(self, *, seconds: float) -> bool:
         """Work until the slice ends or the cluster drains. False when another process holds the slot."""
         slice_end = time.monotonic() + seconds
+        if self.session is not None:
+            self.session.heartbeat.wake()
         # A slice that ended while draining would leave its jobs to be found as crashed.
         while time.monotonic() < slice_end or is_draining():
             try:
@@ -78,6 +80,8 @@ class Pump:
                 self.engine = None
                 self._end_session()
                 time.sleep(RECONNECT_S)
+        if self.session is not None:
+            self.session.heartbeat.rest()
         return True
 
     def _take_slot(self) -> PumpSession | None:

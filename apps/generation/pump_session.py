@@ -71,6 +71,8 @@ class PumpSession:
         self.steps: dict[Lease, int] = {}
         self.step_ms = 0.0
         self.next_poll = 0.0
+        self.has_room = True
+        """Whether more jobs may fit than at the last look: one has ended, or there were more than fitted."""
         self.next_progress = 0.0
         self.suspect_waits = False
         self.drain_deadline: float | None = None
@@ -78,9 +80,9 @@ class PumpSession:
     def turn(self) -> None:
         """Look for work, run one tick, pass on what came of it; wait when there is nothing to do."""
         busy = self.engine.has_work()
-        wait_s = 0.0 if busy or self._wants_poll() else self._idle_wait_s()
+        wait_s = 0.0 if busy or self.has_room or self._wants_poll() else self._idle_wait_s()
         messages = self.listener.wait(wait_s)
-        if messages or self._wants_poll():
+        if messages or self.has_room or self._wants_poll():
             self._look_for_work(messages)
         if self.engine.has_work():
             self._tick()
@@ -95,6 +97,7 @@ class PumpSession:
         return time.monotonic() >= self.next_poll
 
     def _look_for_work(self, messages: list[str]) -> None:
+        self.has_room = False
         if self._wants_poll():
             self.next_poll = time.monotonic() + POLL_S
             lifecycle.reap_expired(actor=self.actor, now=now())
@@ -110,13 +113,14 @@ class PumpSession:
             if not self.running:
                 self._admit(lifecycle.claim_jobs(worker=self.actor.label, limit=1, now=now(), suspects=True))
                 self.suspect_waits = bool(self.running)
+                self.has_room = not self.suspect_waits
             return
         room = self.engine.free_rows()
         if room > 0:
             claimed = lifecycle.claim_jobs(worker=self.actor.label, limit=room, now=now())
             self._admit(claimed)
             if len(claimed) == room:
-                self.next_poll = 0.0
+                self.has_room = True
 
     def _admit(self, jobs: list[GenerationJob]) -> None:
         checkpoints = Checkpoint.objects.in_bulk({job.checkpoint_id for job in jobs})
@@ -176,11 +180,11 @@ class PumpSession:
             case RequestDone():
                 self._forget(event.request_id)
                 self.settler.succeed(job, event.timings)
-                self.next_poll = 0.0
+                self.has_room = True
             case RequestFailed():
                 self._forget(event.request_id)
                 self.settler.fail(job, event.fault)
-                self.next_poll = 0.0
+                self.has_room = True
             case RequestCanceled():
                 self._forget(event.request_id)
                 self.settler.cancel(job)

@@ -59,7 +59,8 @@ def estimate_s(*, job: GenerationJob, now: datetime) -> float:
         total=Sum("progress_total"), done=Sum("progress_step")
     )
     row_steps = max(0, (ahead["total"] or job.progress_total) - (ahead["done"] or 0))
-    speeds = [worker.step_ms or UNMEASURED_STEP_MS for worker in fresh_workers(now=now)]
+    measured_ms = fresh_workers(now=now).values_list("step_ms", flat=True)
+    speeds = [step_ms or UNMEASURED_STEP_MS for step_ms in measured_ms]
     rate = sum(1000.0 / speed for speed in speeds) or 1000.0 / UNMEASURED_STEP_MS
     return round(JOB_OVERHEAD_S + row_steps / rate, 2)
 

@@ -13,7 +13,7 @@ HOUSEKEEPING = Ref(kind="process", id=None, label="housekeeping")
 
 
 def pump(device: str) -> bool:
-    """One slice of the GPU worker's loop, which asks for the next. False when another process serves the device."""
+    """One slice of the GPU worker's loop, which asks for the next; False when the slot is taken."""
     served = run_pump(device=device)
     if served and not is_draining():
         ring(device)

@@ -70,7 +70,7 @@ def start_quickstart(home: Path) -> Quickstart:
 
 
 def quickstart_environment(home: Path, port: int) -> dict[str, str]:
-    """This process's environment without what would lead quickstart to the tests' own database and secrets."""
+    """This process's environment without what would lead it to the tests' own database."""
     ours = {
         name: value for name, value in os.environ.items() if not name.startswith(("DARKROOM_", "DJANGO_"))
     }

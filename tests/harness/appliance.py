@@ -39,9 +39,11 @@ Row = tuple[Any, ...]
 
 
 @contextmanager
-def drill_folder() -> Iterator[Path]:
+def drill_folder(*, parent: str | None = None) -> Iterator[Path]:
     """A temporary folder that PostgreSQL's account can pass through; pytest's own is closed to it."""
-    with tempfile.TemporaryDirectory(prefix="darkroom-drill-", ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(
+        prefix="darkroom-drill-", dir=parent, ignore_cleanup_errors=True
+    ) as name:
         folder = Path(name)
         folder.chmod(0o711)
         yield folder

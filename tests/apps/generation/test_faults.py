@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from apps.generation.faults import EXPIRED, FAILURES, INTERNAL, QUARANTINED, failure_of
+from gpu_runtime import errors
+from gpu_runtime.errors import OutOfMemory, RuntimeFault
+
+
+def every_fault(base: type[RuntimeFault] = RuntimeFault) -> Iterator[type[RuntimeFault]]:
+    for fault in base.__subclasses__():
+        yield fault
+        yield from every_fault(fault)
+
+
+def runtime_faults() -> list[type[RuntimeFault]]:
+    return [fault for fault in every_fault() if fault.__module__.startswith("gpu_runtime.")]
+
+
+@pytest.mark.parametrize("fault", runtime_faults(), ids=lambda fault: fault.__name__)
+def test_every_fault_of_the_runtime_is_in_the_table(fault: type[RuntimeFault]) -> None:
+    assert failure_of(fault("secret details")) is not INTERNAL
+
+
+def test_the_table_names_nothing_else() -> None:
+    assert {fault for fault in FAILURES if fault.__module__ == errors.__name__} == set(FAILURES)
+    assert set(FAILURES) <= set(runtime_faults())
+
+
+def test_codes_are_unique_and_messages_are_sentences() -> None:
+    failures = [*FAILURES.values(), INTERNAL, QUARANTINED, EXPIRED]
+    assert len({failure.code for failure in failures}) == len(failures) == len(FAILURES) + 3
+    assert all(failure.message.endswith((".", "again.")) for failure in failures)
+    assert all(failure.code.replace("_", "").isalpha() and failure.code.islower() for failure in failures)
+
+
+def test_the_faults_own_text_stays_inside() -> None:
+    assert "secret" not in failure_of(OutOfMemory("secret details")).message
+
+
+def test_a_subclass_is_told_like_its_parent_and_an_unknown_fault_like_an_internal_error() -> None:
+    class SpecialMemory(OutOfMemory):
+        pass
+
+    class Unheard(RuntimeFault):
+        pass
+
+    assert failure_of(SpecialMemory("")) is FAILURES[OutOfMemory]
+    assert failure_of(Unheard("")) is failure_of(RuntimeFault("")) is INTERNAL
