@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 SIDE_MULTIPLE_PX = 8
 MIN_SIDE_PX = 64
+# Two latent pixels: the least the engine takes. Only strips of 1 to 16 and longer come near it.
+MIN_DENOISED_PX = 16
 MAX_SIDE_PX = 2048
 MAX_STEPS = 150
 MAX_GUIDANCE_SCALE = 30.0
@@ -177,7 +179,10 @@ def denoised_size(width: int, height: int, *, longest_px: int) -> tuple[int, int
     if longest <= longest_px:
         return width, height
     scale = longest_px / longest
-    return _nearest_side(width * scale), _nearest_side(height * scale)
+    return (
+        max(MIN_DENOISED_PX, _nearest_side(width * scale)),
+        max(MIN_DENOISED_PX, _nearest_side(height * scale)),
+    )
 
 
 def _nearest_side(side_px: float) -> int:

@@ -208,14 +208,14 @@ def test_the_denoised_size_fits_keeps_multiples_of_8_and_proportions(
     width: int, height: int, longest_px: int
 ) -> None:
     denoised = denoised_size(width, height, longest_px=longest_px)
-    assert all(side % 8 == 0 and side >= 8 for side in denoised)
+    assert all(side % 8 == 0 and side >= 16 for side in denoised)
     assert max(denoised) <= longest_px
     if max(width, height) <= longest_px:
         assert denoised == (width, height)
         return
     scale = max(denoised) / max(width, height)
     # Off by no more than half a step of 8 pixels, save for the smallest side there is.
-    assert abs(min(denoised) - min(width, height) * scale) <= 4 or min(denoised) == 8
+    assert abs(min(denoised) - min(width, height) * scale) <= 4 or min(denoised) == 16
     assert (denoised[0] >= denoised[1]) == (width >= height) or denoised[0] == denoised[1]
 
 
