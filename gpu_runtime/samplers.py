@@ -17,7 +17,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import diffusers
 import torch
@@ -73,7 +73,7 @@ MAX_STEPS = {sampler: spec.max_steps for sampler, spec in SAMPLERS.items()}
 MAX_PREPARED = 32
 """Noise schedulers kept ready, a few kB each."""
 
-SchedulerConfig = FrozenDict
+SchedulerConfig: TypeAlias = dict[str, Any]
 """A checkpoint's scheduler configuration as diffusers holds it."""
 
 

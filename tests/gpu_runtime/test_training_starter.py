@@ -1,5 +1,6 @@
 """The starter model's training path, on art drawn here and networks a few kB large."""
 
+import functools
 import random
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 from PIL import Image, ImageDraw
 from transformers import CLIPTokenizer
 
-from gpu_runtime.training.starter import art, captions, catalogue, compose, denoiser, export, loop, vae
+from gpu_runtime.training.starter import art, captions, catalogue, cli, compose, denoiser, export, loop, vae
 from gpu_runtime.training.starter.art import Art, Icon
 from gpu_runtime.training.starter.catalogue import BACKGROUNDS, CONCEPTS, STYLES
 from gpu_runtime.training.starter.optimiser import orthogonalised
@@ -233,10 +234,10 @@ class TestDenoiser:
         self, tokenizer: CLIPTokenizer, tiny_views: denoiser.LatentViews
     ) -> None:
         trainee = denoiser_trainee(tokenizer, tiny_views)
-        plan = loop.LoopPlan(steps=200, lr=0.01, warmup_steps=2)
+        plan = loop.LoopPlan(steps=200, lr=0.05, warmup_steps=2)
         with torch.no_grad():
             before = float(trainee.loss(999))
-        for step in range(12):
+        for step in range(16):
             loop.one_step(trainee, plan, step)
         with torch.no_grad():
             assert float(trainee.loss(999)) < 0.9 * before
@@ -309,6 +310,33 @@ class TestRetrieval:
         again = load_gallery(tmp_path / "gallery")
         assert (again.names, again.styles) == (gallery.names, gallery.styles)
         assert torch.equal(again.icons, gallery.icons)
+
+
+@pytest.mark.slow
+def test_commands_lead_from_art_to_a_model_that_draws(
+    tiny_art: Art, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vae, "new_vae", functools.partial(vae.new_vae, TINY_VAE))
+    monkeypatch.setattr(denoiser, "new_unet", functools.partial(denoiser.new_unet, TINY_UNET))
+    monkeypatch.setattr(cli, "SHEET_NAMES", cli.SHEET_NAMES[:1])
+    unseen = next(code for code in map(str, range(1000)) if catalogue.is_held_out_icon(code))
+    icon = Icon(code=unseen, style="3d", label="unseen", tags=(), group=4)
+    art.save_art(Art([*tiny_art.icons, icon], np.stack([*tiny_art.pixels, drawing(3)])), tmp_path / "art")
+    for command in (
+        ["tokenizer"],
+        ["train-vae", "--steps", "2", "--batch", "1"],
+        ["encode", "--views", "2"],
+        ["train-denoiser", "--steps", "2", "--batch", "2"],
+        ["polish-vae", "--steps", "1", "--batch", "1"],
+        ["export", str(tmp_path / "model")],
+    ):
+        cli.main(["--work", str(tmp_path), *command])
+    assert export.load(tmp_path / "model")("a frog", num_inference_steps=1).images[0].size == (128, 128)
+    assert {path.name for path in (tmp_path / "sheets").iterdir()} == {
+        "vae-000002.png",
+        "denoiser-000002.png",
+        "polish-000001.png",
+    }
 
 
 def test_schedule_warms_up_and_comes_down() -> None:

@@ -82,6 +82,10 @@ class Load:
         for thread in self._threads:
             thread.join(timeout=90)
 
+    def has_heard(self, count: int) -> bool:
+        """Whether that many requests have been accepted so far."""
+        return len(self.ledger.ids) >= count
+
     def _run(self, client_number: int) -> None:
         key = self._appliance.keys[client_number % len(self._appliance.keys)]
         with Client(self._appliance.port, key=key, timeout_s=40) as client:

@@ -11,7 +11,7 @@ T = TypeVar("T")
 POLL_S = 0.02
 
 
-def wait_until(condition: Callable[[], T], *, what: str, timeout_s: float = 60.0) -> T:
+def wait_until(condition: Callable[[], T], *, what: str, timeout_s: float = 120.0) -> T:
     """The condition's first true value. Raises TimeoutError, naming `what`, when there is none in time."""
     deadline = time.monotonic() + timeout_s
     while True:
