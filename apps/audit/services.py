@@ -18,6 +18,9 @@ from apps.core.logging import request_id
 CHAIN_LOCK = "audit.chain"
 GENESIS = "0" * 64
 LABEL_LENGTH = 200
+SEAL_BATCH = 10_000
+# More events than can be written while a single transaction is still open.
+LATECOMERS = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +65,7 @@ def _id_text(ref: Ref) -> str:
     return "" if ref.id is None else str(ref.id)
 
 
-def seal_events(*, limit: int = 10_000) -> int:
+def seal_events(*, limit: int = SEAL_BATCH) -> int:
     """Link up to `limit` unsealed events, oldest first; returns how many.
 
     Safe to run twice at once: the second waits for the first. Events of transactions that commit
@@ -73,7 +76,9 @@ def seal_events(*, limit: int = 10_000) -> int:
         head = AuditLink.objects.order_by("-seq").first()
         seq, previous = (head.seq, head.hash) if head else (0, GENESIS)
         links = []
-        for event in AuditEvent.objects.filter(link=None).order_by("pk")[:limit]:
+        # Events far behind the head are sealed: looking only this far back keeps a long log quick to seal.
+        recent = AuditEvent.objects.filter(pk__gt=head.event_id - LATECOMERS if head else 0)
+        for event in recent.filter(link=None).order_by("pk")[:limit]:
             seq += 1
             previous = link_hash(previous, event)
             links.append(AuditLink(seq=seq, event=event, hash=previous))

@@ -181,6 +181,7 @@ class TestCatalogue:
         assert not any(catalogue.is_held_out_icon(concept.code) for concept in CONCEPTS)
 
 
+@pytest.mark.slow
 class TestCodec:
     def test_untrained_codec_is_already_a_box_filter(self, tiny_art: Art) -> None:
         torch.manual_seed(0)
@@ -229,6 +230,7 @@ class TestCodec:
         assert (std - 1).abs().max() < 1e-3
 
 
+@pytest.mark.slow
 class TestDenoiser:
     def test_learns_a_handful_of_views(
         self, tokenizer: CLIPTokenizer, tiny_views: denoiser.LatentViews
@@ -268,6 +270,7 @@ class TestDenoiser:
             loop.one_step(trainee, loop.LoopPlan(steps=2, lr=0.005), 0)
 
 
+@pytest.mark.slow
 class TestExport:
     def test_exported_model_draws_in_the_standard_pipeline(
         self, tokenizer: CLIPTokenizer, tiny_views: denoiser.LatentViews, tmp_path: Path
