@@ -30,7 +30,10 @@ class StoredFile:
 
 
 def image_path(*, group: UUID, index: int, digest: str, extension: str) -> Path:
-    """Where an image lies: two levels of 256 folders keep each one small.
+    """Where an image lies: one of 256 folders, so that each stays small for a day of images.
+
+    Not two levels: every new folder costs the image that needs it three more waits for the disk, and
+    65,536 of them are never all made.
 
     The digest is part of the name, so that a worker that lost its lease and writes late can never
     change a file that another attempt has already delivered.
@@ -42,7 +45,7 @@ def image_path(*, group: UUID, index: int, digest: str, extension: str) -> Path:
 
 def _folder(group: UUID) -> Path:
     root: Path = settings.ARTIFACT_DIR
-    return root / group.hex[:2] / group.hex[2:4]
+    return root / group.hex[:2]
 
 
 def write_image(*, group: UUID, index: int, extension: str, data: bytes) -> StoredFile:
@@ -66,12 +69,11 @@ def write_image(*, group: UUID, index: int, extension: str, data: bytes) -> Stor
 
 
 def _make_folder(folder: Path) -> None:
-    """Create `folder` and the shard above it, so that their names survive a power cut too."""
+    """Create a folder so that its name survives a power cut too."""
     if folder.is_dir():
         return
     folder.mkdir(parents=True, exist_ok=True)
     _sync_folder(folder.parent)
-    _sync_folder(folder.parent.parent)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -94,7 +96,7 @@ def discard_group(group: UUID) -> int:
 def list_files() -> Iterator[Path]:
     """Every file of the store, half-written ones included, in no particular order."""
     root: Path = settings.ARTIFACT_DIR
-    return (path for path in root.glob("*/*/*") if path.is_file())
+    return (path for path in root.glob("*/*") if path.is_file())
 
 
 def group_of(path: Path) -> UUID | None:

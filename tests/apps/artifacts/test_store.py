@@ -15,7 +15,7 @@ GROUP = UUID("abcdef00-1111-4222-8333-444444444444")
 def test_an_image_lies_in_its_shard(artifact_dir: Path) -> None:
     stored = store.write_image(group=GROUP, index=3, extension="png", data=b"pixels")
     digest = hashlib.sha256(b"pixels").hexdigest()
-    assert stored.path == artifact_dir / "ab" / "cd" / f"{GROUP}-3.{digest[:16]}.png"
+    assert stored.path == artifact_dir / "ab" / f"{GROUP}-3.{digest[:16]}.png"
     assert stored.path.read_bytes() == b"pixels"
     assert (stored.sha256, stored.size_bytes) == (digest, 6)
     assert list(store.list_files()) == [stored.path]
@@ -45,17 +45,17 @@ def test_file_and_folders_are_synced_before_it_returns(
 
     monkeypatch.setattr(os, "fsync", note)
     store.write_image(group=GROUP, index=0, extension="png", data=b"x")
-    # The new folders, then the file under its temporary name, then the folder that now holds its real one.
-    assert synced[:2] == ["ab", "artifacts"]
-    assert synced[2].startswith(".writing-")
-    assert synced[3:] == ["cd"]
+    # The new folder, then the file under its temporary name, then the folder that now holds its real one.
+    assert synced[0] == "artifacts"
+    assert synced[1].startswith(".writing-")
+    assert synced[2:] == ["ab"]
 
 
 def test_a_failed_write_leaves_nothing(artifact_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    (artifact_dir / "ab" / "cd").mkdir(parents=True)
+    (artifact_dir / "ab").mkdir()
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         store.write_image(group=GROUP, index=0, extension="png", data=b"x")

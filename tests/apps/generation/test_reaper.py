@@ -17,6 +17,7 @@ from apps.generation.lifecycle import (
 from apps.generation.models import GenerationJob
 from apps.generation.services import cancel_job
 from apps.generation.tasks import reap
+from apps.quotas.models import DailyUsage
 from tests.apps.generation.studio import (
     OTHER_WORKER,
     WORKER,
@@ -163,3 +164,17 @@ def test_housekeeping_reaps_while_no_worker_runs(studio: Studio, clock: FrozenCl
     assert reap() == 1
     assert states(late) == ["expired"]
     assert AuditEvent.objects.get(name="generation.job.expired").actor_label == "housekeeping"
+
+
+def test_a_wrong_counter_does_not_keep_jobs_from_ending(
+    studio: Studio, clock: FrozenClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    studio.submit()
+    studio.submit()
+    delivered, abandoned = claim_one(), claim_one()
+    DailyUsage.objects.update(reserved=0)
+    finish(delivered)
+    cancel_job(job=abandoned, actor=SYSTEM, now=clock.now())
+    assert reap_expired(actor=SYSTEM, now=clock.advance(seconds=11)) == 1
+    assert states(delivered, abandoned) == ["succeeded", "canceled"]
+    assert [record.levelname for record in caplog.records if "reservation" in record.message] == ["ERROR"] * 2
