@@ -91,6 +91,11 @@ class TestFolder:
             word for word in ("Microsoft", "Google", "Unicode", "Miles Johnson") if word not in notice
         ] == []
 
+    def test_draws_when_opened_without_a_word_about_precision(self) -> None:
+        plain = StableDiffusionPipeline.from_pretrained(STARTER)
+        images = plain("a panda", num_inference_steps=2, output_type="np").images
+        assert images.shape == (1, 128, 128, 3)
+
     def test_components_are_the_ones_every_tool_knows(self, pipeline: StableDiffusionPipeline) -> None:
         assert pipeline.unet.config.in_channels == pipeline.vae.config.latent_channels == 4
         assert pipeline.tokenizer.model_max_length == 77

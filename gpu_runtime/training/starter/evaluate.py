@@ -32,6 +32,9 @@ STEPS = 20
 GUIDANCE = 3.0
 BATCH = 8
 TOP = 5
+CONTROL_SHIFT = 31
+"""Far enough to leave the kind of thing: the list of concepts has fruit beside fruit."""
+
 GALLERY_PX = 64
 HELD_OUT_ICONS = 48
 """Drawings kept beside the tests for the codec's check, spread over all that it never saw."""
@@ -59,7 +62,7 @@ class Score:
     top1: float
     top5: float
     control_top5: float
-    """The same pictures held against the next prompt but six: what chance and a kind gallery would give."""
+    """The same pictures held against other prompts: what chance and a kind gallery would give."""
     background: float
     style: float
     """Share whose nearest drawing of the asked concept is in the asked style; 0 where no style was asked."""
@@ -140,7 +143,8 @@ def score(requests: list[Request], images: NDArray[np.uint8], gallery: Gallery) 
     ]
     rankings = [retriever.ranking(image) for _, image in kept]
     asked = [request.concept.name for request, _ in kept]
-    rotated = asked[7:] + asked[:7]
+    shift = CONTROL_SHIFT if len(asked) > 2 * CONTROL_SHIFT else len(asked) // 2
+    rotated = asked[shift:] + asked[:shift]
     return Score(
         count=len(kept),
         top1=_share(name == ranking[0] for name, ranking in zip(asked, rankings, strict=True)),

@@ -45,6 +45,7 @@ def export(
     for name in ("vocab.json", "merges.txt"):
         shutil.copyfile(tokenizer_folder / name, folder / "tokenizer" / name)
     _forget_paths(folder)
+    _open_in_full_precision(folder / "text_encoder" / "config.json")
     for path in folder.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
 
@@ -63,6 +64,15 @@ def _forget_paths(folder: Path) -> None:
         content = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(content, dict) and content.pop("_name_or_path", None) is not None:
             path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _open_in_full_precision(config: Path) -> None:
+    """transformers opens weights in the precision its config names, diffusers in float32 unless told.
+
+    With float16 in the config a plain `from_pretrained` would end in a mixture that cannot compute.
+    """
+    content = json.loads(config.read_text(encoding="utf-8"))
+    config.write_text(json.dumps(content | {"dtype": "float32"}, indent=2) + "\n", encoding="utf-8")
 
 
 def load(folder: Path) -> StableDiffusionPipeline:

@@ -155,13 +155,16 @@ def test_random_seeds_are_reported(ada: ApiClient) -> None:
 
 
 def test_submitting_takes_a_fixed_number_of_queries(
-    ada: ApiClient, django_assert_num_queries: Callable[[int], Any], monkeypatch: pytest.MonkeyPatch
+    ada: ApiClient,
+    django_assert_num_queries: Callable[[int], Any],
+    django_capture_on_commit_callbacks: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("apps.api.quota_headers.PLAN_MEMORY_S", 1e9)
     ada.submit()
-    # key; plan; model; begin, quota, queue depth, job, audit, notify, commit; work ahead and workers for the
-    # eta; quota for the headers.
-    with django_assert_num_queries(13):
+    # key; plan; model; begin, quota, queue depth, job, audit, commit; work ahead and workers for the eta;
+    # quota for the headers; the message to the workers.
+    with django_assert_num_queries(13), django_capture_on_commit_callbacks(execute=True):
         ada.submit()
 
 
