@@ -59,7 +59,7 @@ def print_summary(terminal: Terminal, facts: Facts, image: FirstImage | None, *,
         for line in curl_command(facts):
             terminal.line(f"    {line}")
         terminal.line()
-    _row(terminal, "Console", terminal.style(f"{environment.base_url}/", "bold"))
+    _row(terminal, "Console", terminal.style(f"{environment.base_url}/console/", "bold"))
     _row(terminal, "  sign in as", facts.bootstrap_email)
     password = facts.bootstrap_password
     change = f"{manage_command(environment)} changepassword {facts.bootstrap_email}"
