@@ -17,15 +17,16 @@ import signal
 import tempfile
 import time
 from contextlib import suppress
-from multiprocessing import Event
+from multiprocessing import Event, Process
 from pathlib import Path
 from threading import Thread
 from types import FrameType
-from typing import IO
+from typing import IO, cast
 
 import psutil
 from django.conf import settings
 from django.db import Error, connection
+from django_q import pusher as pusher_module
 from django_q.cluster import Cluster, Sentinel, get_mp_context
 from django_q.conf import Conf
 
@@ -41,6 +42,7 @@ START_INTERVAL_S = 0.02
 RING_PATIENCE_S = 6.0
 # Beyond the pump's own grace, for the last files and rows.
 STOP_MARGIN_S = 5.0
+PUSHER_RETRY_S = 0.5
 PR_SET_PDEATHSIG = 1
 
 
@@ -81,6 +83,15 @@ class GpuSentinel(Sentinel):  # type: ignore[misc]  # django-q2 has no type info
     def start(self) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         super().start()
+
+    def spawn_pusher(self) -> Process:
+        return cast(Process, self.spawn_process(prompt_pusher, self.task_queue, self.event_out, self.broker))
+
+
+def prompt_pusher(*arguments: object) -> None:
+    """q2's pusher, which sleeps ten seconds when the database is away: a whole lease without a new slice."""
+    pusher_module.sleep = lambda _: time.sleep(PUSHER_RETRY_S)
+    pusher_module.pusher(*arguments)
 
 
 class GpuCluster(Cluster):  # type: ignore[misc]  # django-q2 has no type information

@@ -52,16 +52,20 @@ class Pump:
         self.engine: EngineProtocol | None = None
         self.session: PumpSession | None = None
         self.failed = False
+        self.is_cut_off = False
+        """Whether the database was away when last tried."""
 
     def run_slice(self, *, seconds: float) -> bool:
         """Work until the slice ends or the cluster drains. False when another process holds the slot."""
         slice_end = time.monotonic() + seconds
         if self.session is not None:
             self.session.heartbeat.wake()
-        # A slice that ended while draining would leave its jobs to be found as crashed.
-        while time.monotonic() < slice_end or is_draining():
+        # A slice that ended while draining would leave its jobs to be found as crashed; one that ended while
+        # the database is away would leave them until somebody else finds them.
+        while time.monotonic() < slice_end or is_draining() or self.is_cut_off:
             try:
                 self.session = self.session or self._take_slot()
+                self.is_cut_off = False
                 if self.session is None:
                     return False
                 if is_draining() and self.session.is_drained():
@@ -71,12 +75,14 @@ class Pump:
                 self.session.turn()
             except DATABASE_GONE as error:
                 log.warning("%s: lost the database (%s)", self.name, str(error).strip())
+                self.is_cut_off = True
                 self._end_session()
                 time.sleep(RECONNECT_S)
             except Exception:
                 # Loop edge: a fault in here must neither end the worker nor keep its jobs alive for ever.
                 log.exception("%s: the pump failed; its jobs count as crashed", self.name)
                 self.failed = True
+                self.is_cut_off = False
                 self.engine = None
                 self._end_session()
                 time.sleep(RECONNECT_S)

@@ -11,6 +11,7 @@ import pytest
 
 from apps.artifacts.models import Artifact
 from apps.core.clock import now
+from apps.core.listen import Listener, ListenerLost
 from apps.generation import drain, heartbeat, pump_session
 from apps.generation.models import GenerationJob, GpuWorker
 from apps.generation.pump_session import EXIT_DEVICE_LOST, image_request
@@ -392,6 +393,25 @@ def test_the_slot_belongs_to_one_process_at_a_time(live: Studio, make_pump: Make
     holder.end()
     second.run_until(lambda: has_ended(job))
     assert states(job) == ["succeeded"]
+
+
+def test_a_slice_does_not_end_while_the_database_is_away(
+    live: Studio, make_pump: MakePump, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outages = iter([True] * 20)
+    connect = Listener.connect
+
+    def away_at_first(listener: Listener) -> None:
+        if next(outages, False):
+            raise ListenerLost("the database is away")
+        connect(listener)
+
+    pump = make_pump(slow_engine)
+    monkeypatch.setattr(Listener, "connect", away_at_first)
+    # Twenty tries take longer than the slice, which goes on until one of them succeeds.
+    assert pump.run_slice(seconds=0.05) is True
+    assert next(outages, None) is None
+    assert pump.session is not None
 
 
 def test_a_slice_that_ends_keeps_engine_and_running_jobs_for_the_next(
