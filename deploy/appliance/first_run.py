@@ -26,7 +26,7 @@ from deploy.appliance.summary import Facts, FirstImage, print_summary
 from deploy.appliance.supervisor import Supervisor
 from deploy.appliance.terminal import Step, Terminal
 
-PROMPT: Final = "a red apple, 3d style, blue background"
+PROMPT: Final = "a 3d red apple on a blue background"
 ENDPOINT: Final = "/api/v7/images/text-to-image"
 INTERRUPTED: Final = 130
 """Exit status if somebody stopped it first."""

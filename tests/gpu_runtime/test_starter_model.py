@@ -153,7 +153,7 @@ class TestPrompts:
         kind, options = SAMPLERS[sampler]
         scheduler = kind.from_config(pipeline.scheduler.config, **options)
         other = StableDiffusionPipeline.from_pipe(pipeline, scheduler=scheduler)
-        requests = evaluate.taught_requests(8, FIRST_SEED + 100)
+        requests = evaluate.taught_requests(5, FIRST_SEED + 100)
         images = evaluate.draw(other, [r.prompt for r in requests], [r.seed for r in requests])
         score = evaluate.score(requests, images, taught_art)
         assert score.top5 >= 0.75

@@ -32,9 +32,6 @@ STEPS = 20
 GUIDANCE = 3.0
 BATCH = 8
 TOP = 5
-CONTROL_SHIFT = 31
-"""Far enough to leave the kind of thing: the list of concepts has fruit beside fruit."""
-
 GALLERY_PX = 64
 HELD_OUT_ICONS = 48
 """Drawings kept beside the tests for the codec's check, spread over all that it never saw."""
@@ -62,7 +59,7 @@ class Score:
     top1: float
     top5: float
     control_top5: float
-    """The same pictures held against other prompts: what chance and a kind gallery would give."""
+    """The same pictures held against prompts for other things: what chance and a kind gallery would give."""
     background: float
     style: float
     """Share whose nearest drawing of the asked concept is in the asked style; 0 where no style was asked."""
@@ -143,17 +140,24 @@ def score(requests: list[Request], images: NDArray[np.uint8], gallery: Gallery) 
     ]
     rankings = [retriever.ranking(image) for _, image in kept]
     asked = [request.concept.name for request, _ in kept]
-    shift = CONTROL_SHIFT if len(asked) > 2 * CONTROL_SHIFT else len(asked) // 2
-    rotated = asked[shift:] + asked[:shift]
+    other = _far_names(asked)
     return Score(
         count=len(kept),
         top1=_share(name == ranking[0] for name, ranking in zip(asked, rankings, strict=True)),
         top5=_share(name in ranking[:TOP] for name, ranking in zip(asked, rankings, strict=True)),
-        control_top5=_share(name in ranking[:TOP] for name, ranking in zip(rotated, rankings, strict=True)),
+        control_top5=_share(
+            other[name] in ranking[:TOP] for name, ranking in zip(asked, rankings, strict=True)
+        ),
         background=_share(named_background(image) == request.background for request, image in kept),
         style=_share(request.style == _nearest_style(request, image, gallery) for request, image in kept),
         missed=tuple(n for n, ranking in zip(asked, rankings, strict=True) if n not in ranking[:TOP]),
     )
+
+
+def _far_names(asked: list[str]) -> dict[str, str]:
+    """For each name the one half the list away: neighbours in the list are alike, fruit beside fruit."""
+    names = list(dict.fromkeys(asked))
+    return dict(zip(names, names[len(names) // 2 :] + names[: len(names) // 2], strict=True))
 
 
 def _share(hits: Iterable[bool]) -> float:
