@@ -30,6 +30,14 @@ class EngineConfig:
     """torch intra-op threads on the CPU; 0 leaves torch's own choice."""
     prompt_cache_entries: int = 256
     """Encoded prompts kept for reuse, 0 to switch off."""
+    weights_budget_mb: int = 0
+    """Most megabytes of weights on the device; 0 derives it from the device's memory and measured peaks."""
+    staging_budget_mb: int = 0
+    """Most megabytes of weights kept in host memory beside the device; 0 takes half of the free memory."""
+    keep_alive_s: float = 0.0
+    """Seconds without use after which a checkpoint leaves the device; 0 keeps it until room is needed."""
+    lora_budget_mb: int = 512
+    """Most megabytes of adapters kept ready."""
     check_invariants: bool = False
     """Run Engine.check_invariants() after every step; slow, for tests."""
     fake_step_ms: float = 0.0
@@ -44,7 +52,8 @@ class EngineConfig:
             raise ValueError(f"device must be auto, cpu or cuda:N, not {self.device!r}")
         if not 1 <= self.max_rows <= 256:
             raise ValueError(f"max_rows must be 1 to 256, not {self.max_rows}")
-        for name in ("cpu_threads", "prompt_cache_entries", "fake_step_ms"):
+        amounts = ("weights_budget_mb", "staging_budget_mb", "keep_alive_s", "lora_budget_mb")
+        for name in ("cpu_threads", "prompt_cache_entries", "fake_step_ms", *amounts):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative")
 

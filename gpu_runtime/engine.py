@@ -49,6 +49,7 @@ from gpu_runtime.messages import (
 )
 from gpu_runtime.samplers import MAX_STEPS
 from gpu_runtime.weights.residency import Residency
+from gpu_runtime.weights.source import FolderSource
 
 log = logging.getLogger(__name__)
 
@@ -191,6 +192,18 @@ class Engine:
             estimates.append(self._estimates.decode_s(key, images=images, is_resident=is_resident))
         return max(estimates, default=0.0)
 
+    def warm(self, checkpoint: CheckpointRef) -> None:
+        """Make a checkpoint resident; failures are logged, since nobody waits for it."""
+        try:
+            self._residency.get(checkpoint)
+        except Exception as error:  # noqa: BLE001 - the loop's edge: no request fails by this
+            log.warning("%s", as_fault(error, f"warming checkpoint {checkpoint.name}"))
+
+    def unload(self, digest: str | None = None) -> int:
+        """Forget the weights of one checkpoint, or of all that no held request needs."""
+        needed = {held.key.checkpoint for held in self._held.values()}
+        return self._residency.unload(digest, keep=needed)
+
     def info(self) -> EngineInfo:
         """Device, dtype and residency now."""
         return EngineInfo(
@@ -251,7 +264,10 @@ class Engine:
         load = self._families[checkpoint.family]
         # Ordinary tensors although every caller is in inference mode: adapters change weights in place.
         with torch.inference_mode(False):
-            return load(checkpoint, self._plan, self._config.prompt_cache_entries)
+            source = FolderSource(
+                checkpoint.path, self._plan, prompt_cache_entries=self._config.prompt_cache_entries
+            )
+            return load(checkpoint, source)
 
     def _family_of(self, turn: Turn) -> Family | None:
         """The turn's loaded checkpoint; on failure its requests fail and None is returned."""

@@ -24,6 +24,14 @@ class WeightsCorrupt(RuntimeFault):
     """The checkpoint's files are recognised but broken."""
 
 
+class NotRecognised(RuntimeFault):
+    """No rule of identification claims the file: no weights, or of an architecture unknown here."""
+
+
+class UnsafeFile(RuntimeFault):
+    """The file contains code, or what could lead to some; it was refused before it was read as data."""
+
+
 class OutOfMemory(RuntimeFault):
     """The request does not fit even alone and with every fallback; smaller sides may."""
 

@@ -34,6 +34,7 @@ from gpu_runtime.batching.admission import Limits, Rejected, admit
 from gpu_runtime.config import EngineConfig
 from gpu_runtime.errors import NumericFault, OutOfMemory, RuntimeFault, UnsupportedCombination
 from gpu_runtime.messages import (
+    CheckpointRef,
     EngineInfo,
     Event,
     ImageDone,
@@ -134,6 +135,13 @@ class FakeEngine:
     def expected_step_s(self) -> float:
         """Upper estimate of the next tick in seconds; a slow fault exceeds it on purpose."""
         return self.config.fake_step_ms / 1000 * 1.5 + 0.05 if self.has_work() else 0.0
+
+    def warm(self, checkpoint: CheckpointRef) -> None:
+        """Nothing: the fake has no weights."""
+
+    def unload(self, digest: str | None = None) -> int:
+        """Nothing: the fake has no weights."""
+        return 0
 
     def info(self) -> EngineInfo:
         """Says openly that nothing here is real."""

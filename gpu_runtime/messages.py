@@ -52,6 +52,49 @@ class CheckpointRef:
     """Absolute path of a folder in the diffusers layout."""
     digest: str
     """Hash that identifies the weights: equal digests may share a batch."""
+    variant: str = ""
+    """Within the family, e.g. "inpaint" or "schnell"; "" for the ordinary one."""
+    keep_alive_s: float | None = None
+    """Seconds without use after which the weights leave the device; None is the engine's own setting."""
+    is_pinned: bool = False
+    """Never evicted to make room, never unloaded for being idle."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoraRef:
+    """One low-rank adapter of one request. Requests with different ones share a batch."""
+
+    name: str
+    """The catalogue's name; for logs only."""
+    path: str
+    """Absolute path of the safetensors file."""
+    digest: str
+    """Hash of the file; equal digests share one copy in memory."""
+    scale: float
+    """Strength, -4 to 4; 1 is as trained."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingRef:
+    """Textual-inversion vectors that a request's prompts may name."""
+
+    name: str
+    """The catalogue's name; for logs only."""
+    token: str
+    """The word in the prompt that stands for the vectors, matched as a whole word, case-sensitively."""
+    path: str
+    """Absolute path of the safetensors file."""
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VaeRef:
+    """An autoencoder that replaces the checkpoint's own for one request."""
+
+    name: str
+    path: str
+    """Absolute path of a folder with config.json and safetensors."""
+    digest: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +126,11 @@ class ImageRequest:
     """Relative share of this account's plan, above 0."""
     is_isolated: bool = False
     """Share no step with other requests: set for requests whose worker crashed before."""
+    loras: tuple[LoraRef, ...] = ()
+    """Applied together, each at its scale; at most 8."""
+    embeddings: tuple[EmbeddingRef, ...] = ()
+    vae: VaeRef | None = None
+    """None is the checkpoint's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +201,32 @@ class RequestCanceled:
 Event = Progress | ImageDone | RequestDone | RequestFailed | RequestCanceled
 
 
+class Residency(StrEnum):
+    """Where a checkpoint's weights are."""
+
+    RESIDENT = "resident"
+    """On the device."""
+    STAGED = "staged"
+    """In host memory, one copy away from the device."""
+    COLD = "cold"
+    """On disk only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldWeights:
+    """One checkpoint that the engine holds somewhere above cold."""
+
+    name: str
+    digest: str
+    family: str
+    residency: Residency
+    size_bytes: int
+    """Of all its components; those it shares with others are counted for each."""
+    is_pinned: bool
+    idle_s: float
+    """Seconds since a request last used it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineInfo:
     """What the engine decided at start and holds now; shown to operators."""
@@ -167,6 +241,12 @@ class EngineInfo:
     """Why this device, dtype and attention kernel: one sentence."""
     resident: tuple[str, ...] = field(default=())
     """Names of the checkpoints on the device."""
+    held: tuple[HeldWeights, ...] = field(default=())
+    """Every checkpoint above cold, the most recently used last."""
+    weights_bytes: int = 0
+    """Bytes of weights on the device, shared components counted once."""
+    weights_budget_bytes: int = 0
+    """Most bytes of weights the engine puts on the device."""
 
 
 class EngineProtocol(Protocol):
@@ -189,6 +269,15 @@ class EngineProtocol(Protocol):
 
     def expected_step_s(self) -> float:
         """Upper estimate of the next tick's duration in seconds, for the watchdog and for ETAs."""
+
+    def warm(self, checkpoint: CheckpointRef) -> None:
+        """Make a checkpoint resident at the next idle `step()`; failures are logged, not raised.
+
+        `has_work()` is true until it happened. A second call for the same digest changes nothing.
+        """
+
+    def unload(self, digest: str | None = None) -> int:
+        """Forget a checkpoint's weights, or with None all that no held request needs. Returns bytes freed."""
 
     def info(self) -> EngineInfo:
         """Device, dtype and residency now."""

@@ -19,7 +19,7 @@ from apps.artifacts import store
 from apps.artifacts.models import Artifact
 from apps.artifacts.services import NewArtifact, record_artifacts
 from apps.audit.refs import SYSTEM
-from apps.catalog.models import Checkpoint
+from apps.catalog.models import CatalogEntry
 from apps.core import clock
 from apps.plans.models import Plan
 from apps.plans.services import set_plan
@@ -65,7 +65,7 @@ def make_key(account: Account, **options: Any) -> IssuedKey:
     return create_api_key(account=account, **chosen)
 
 
-def make_checkpoint(name: str = "tiny", **fields: Any) -> Checkpoint:
+def make_checkpoint(name: str = "tiny", **fields: Any) -> CatalogEntry:
     """A row without a folder behind it: enough for everything but a GPU worker."""
     values = {
         "title": name.title(),
@@ -81,7 +81,7 @@ def make_checkpoint(name: str = "tiny", **fields: Any) -> Checkpoint:
         "licence": "Apache-2.0",
         "created_at": clock.now(),
     }
-    return Checkpoint.objects.create(name=name, **(values | fields))
+    return CatalogEntry.objects.create(name=name, **(values | fields))
 
 
 def png_bytes(*, width: int = 8, height: int = 8, colour: str = "teal") -> bytes:

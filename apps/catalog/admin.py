@@ -10,12 +10,12 @@ from django.http import HttpRequest
 
 from apps.audit.admin_bases import ActsAdmin, actor_of
 from apps.catalog import services
-from apps.catalog.models import Checkpoint
+from apps.catalog.models import CatalogEntry
 from apps.core import clock
 
 
-@admin.register(Checkpoint)
-class CheckpointAdmin(ActsAdmin[Checkpoint]):
+@admin.register(CatalogEntry)
+class CheckpointAdmin(ActsAdmin[CatalogEntry]):
     list_display = ["name", "title", "family", "native_px", "visibility", "is_enabled", "size"]
     list_filter = ["family", "is_enabled", "visibility"]
     search_fields = ["name", "title"]
@@ -28,8 +28,8 @@ class CheckpointAdmin(ActsAdmin[Checkpoint]):
         return False
 
     @admin.display(ordering="size_bytes")
-    def size(self, checkpoint: Checkpoint) -> str:
+    def size(self, checkpoint: CatalogEntry) -> str:
         return f"{checkpoint.size_bytes / 1e6:,.1f} MB"
 
-    def save_model(self, request: HttpRequest, obj: Checkpoint, form: Any, change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: CatalogEntry, form: Any, change: bool) -> None:
         services.change_checkpoint(checkpoint=obj, actor=actor_of(request), now=clock.now())

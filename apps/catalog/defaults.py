@@ -1,4 +1,4 @@
-"""What a checkpoint fills in where a request is silent: the shape of `Checkpoint.defaults`."""
+"""What a checkpoint fills in where a request is silent: the shape of `CatalogEntry.defaults`."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""The checkpoints that clients can name."""
+"""What clients can name: checkpoints, LoRAs, ControlNets, VAEs and all other weights; and their imports."""
 
 from __future__ import annotations
 
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVectorField
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
@@ -11,66 +12,121 @@ from django.db.models import F, Q
 
 from apps.accounts.models import Account
 from apps.audit.refs import Ref
-from apps.catalog.choices import Visibility
+from apps.catalog.choices import (
+    OPEN_IMPORT_STATES,
+    TERMINAL_IMPORT_STATES,
+    ImportPhase,
+    ImportSource,
+    ImportState,
+    Kind,
+    ResidencyPolicy,
+    Visibility,
+)
 from apps.catalog.defaults import problem_of_defaults
 
 # What ModelsLab's model ids look like: letters, digits, and -._ within.
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
-class CheckpointQuerySet(models.QuerySet["Checkpoint"]):
+class CatalogQuerySet(models.QuerySet["CatalogEntry"]):
     """Filters by who is asking."""
 
-    def usable_by(self, account: Account) -> CheckpointQuerySet:
-        """Enabled, and public or the account's own."""
-        return self.filter(Q(visibility=Visibility.PUBLIC) | Q(owner=account), is_enabled=True)
+    def usable_by(self, account: Account) -> CatalogQuerySet:
+        """Enabled, and public, the account's own, or shared with it."""
+        shared = CatalogEntry.allowed_accounts.through.objects.filter(account=account)
+        return self.filter(
+            Q(visibility=Visibility.PUBLIC)
+            | Q(owner=account)
+            | Q(visibility=Visibility.ACCOUNTS, pk__in=shared.values("catalogentry_id")),
+            is_enabled=True,
+        )
 
 
-class Checkpoint(models.Model):
-    """One folder of base-model weights, and what a client needs to know to use it."""
+class CatalogEntry(models.Model):
+    """One set of weights, and what a client needs to know to use it.
 
+    The sides, `defaults` and the residency policy concern checkpoints alone.
+    """
+
+    kind = models.CharField(max_length=20, choices=Kind, default=Kind.CHECKPOINT)
     name = models.CharField(max_length=200, unique=True, validators=[RegexValidator(NAME_PATTERN)])
     aliases = ArrayField(models.CharField(max_length=200), default=list, blank=True)
     title = models.CharField(max_length=200)
-    family = models.CharField(max_length=40, help_text="Architecture the weights fit, e.g. sd15.")
-    path = models.CharField(max_length=1000, help_text="Folder in diffusers layout, on the GPU machine.")
+    description = models.TextField(blank=True)
+    family = models.CharField(
+        max_length=40, blank=True, help_text="Architecture the weights fit, e.g. sd15; empty for upscalers."
+    )
+    variant = models.CharField(max_length=40, blank=True, help_text="E.g. inpaint, turbo, schnell, canny.")
+    path = models.CharField(max_length=1000, help_text="Folder in the canonical layout, on the GPU machine.")
     digest = models.CharField(max_length=64, help_text="sha256 over the folder's file names and contents.")
     size_bytes = models.PositiveBigIntegerField()
-    native_px = models.PositiveIntegerField(help_text="Side of the images the model was trained on.")
-    min_side_px = models.PositiveIntegerField()
-    max_side_px = models.PositiveIntegerField()
+    components = models.JSONField(
+        default=list, blank=True, help_text="Networks inside: name, class_name, digest, size_bytes, dtype."
+    )
+    details = models.JSONField(
+        default=dict, blank=True, help_text="Facts of the kind, e.g. rank of a LoRA, factor of an upscaler."
+    )
+    native_px = models.PositiveIntegerField(default=0, help_text="Side of the images it was trained on.")
+    min_side_px = models.PositiveIntegerField(default=64)
+    max_side_px = models.PositiveIntegerField(default=2048)
     max_native_side_px = models.PositiveIntegerField(
-        help_text="An image with a longer side is denoised smaller and enlarged."
+        default=1024, help_text="An image with a longer side is denoised smaller and enlarged."
     )
     defaults = models.JSONField(
         default=dict, blank=True, help_text="steps, guidance_scale, sampler, negative_prompt."
     )
+    trigger_words = ArrayField(models.CharField(max_length=200), default=list, blank=True)
+    tags = ArrayField(models.CharField(max_length=60), default=list, blank=True)
+    previews = models.JSONField(
+        default=list, blank=True, help_text="Preview images: file, media_type, width, height."
+    )
     licence = models.CharField(max_length=100)
     is_commercial_use_allowed = models.BooleanField(default=False)
     source_url = models.URLField(max_length=500, blank=True)
+    imported_by = models.CharField(max_length=200, blank=True, help_text="Who brought it in, as text.")
     visibility = models.CharField(max_length=20, choices=Visibility, default=Visibility.PUBLIC)
     owner = models.ForeignKey(Account, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    allowed_accounts = models.ManyToManyField(Account, blank=True, related_name="+")
     is_enabled = models.BooleanField(default=True)
+    residency_policy = models.CharField(
+        max_length=20, choices=ResidencyPolicy, default=ResidencyPolicy.ON_DEMAND
+    )
+    keep_alive_s = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Seconds without use until it leaves the device; empty: the default."
+    )
+    use_count = models.PositiveBigIntegerField(default=0, help_text="Succeeded requests, rolled up.")
+    last_used_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField()
+    updated_at = models.DateTimeField(null=True, blank=True)
+    search = SearchVectorField(null=True, editable=False)
 
-    objects = CheckpointQuerySet.as_manager()
+    objects = CatalogQuerySet.as_manager()
 
     class Meta:
+        db_table = "catalog_entry"
         ordering = ["name"]
-        indexes = [GinIndex(fields=["aliases"], name="catalog_checkpoint_aliases")]
+        verbose_name_plural = "catalog entries"
+        indexes = [
+            GinIndex(fields=["aliases"], name="catalog_entry_aliases"),
+            GinIndex(fields=["search"], name="catalog_entry_search"),
+            GinIndex(fields=["tags"], name="catalog_entry_tags"),
+            # The orders that lists are read in, each with the key that makes a cursor exact.
+            models.Index(F("use_count").desc(), F("id").desc(), name="catalog_entry_most_used"),
+            models.Index(F("created_at").desc(), F("id").desc(), name="catalog_entry_newest"),
+            models.Index("kind", "family", "name", name="catalog_entry_kind_family"),
+            models.Index("digest", name="catalog_entry_digest"),
+        ]
         constraints = [
+            models.CheckConstraint(condition=Q(name__regex=NAME_PATTERN), name="catalog_entry_name_is_clean"),
             models.CheckConstraint(
-                condition=Q(name__regex=NAME_PATTERN), name="catalog_checkpoint_name_is_clean"
-            ),
-            models.CheckConstraint(
-                condition=Q(visibility=Visibility.PUBLIC) | Q(owner__isnull=False),
-                name="catalog_checkpoint_private_has_owner",
+                condition=~Q(visibility=Visibility.PRIVATE) | Q(owner__isnull=False),
+                name="catalog_entry_private_has_owner",
             ),
             models.CheckConstraint(
                 condition=Q(min_side_px__gte=8)
                 & Q(min_side_px__lte=F("max_native_side_px"))
                 & Q(max_native_side_px__lte=F("max_side_px")),
-                name="catalog_checkpoint_sides_in_order",
+                name="catalog_entry_sides_in_order",
             ),
         ]
 
@@ -79,11 +135,83 @@ class Checkpoint(models.Model):
 
     def clean(self) -> None:
         """Defaults that a request could not be completed with are refused here, not when it arrives."""
-        problem = problem_of_defaults(self.defaults)
+        problem = problem_of_defaults(self.defaults) if self.kind == Kind.CHECKPOINT else None
         if problem is not None:
             raise ValidationError({"defaults": problem})
 
     @property
     def ref(self) -> Ref:
-        """How the audit log names this checkpoint."""
-        return Ref(kind="checkpoint", id=self.pk, label=self.name)
+        """How the audit log names this entry."""
+        return Ref(kind=self.kind, id=self.pk, label=self.name)
+
+
+class ModelImport(models.Model):
+    """One import and how far it is. The row is the truth; the task that works on it is a hint.
+
+    Files in flight lie in `settings.MODEL_DIR / "staging" / str(pk)`; nothing else on disk belongs to an
+    import until it has succeeded.
+    """
+
+    source = models.CharField(max_length=10, choices=ImportSource)
+    address = models.CharField(max_length=2000, help_text="Repository id, URL, or path.")
+    revision = models.CharField(max_length=200, blank=True, help_text="Branch, tag or commit of a repo.")
+    options = models.JSONField(default=dict, help_text="What was asked for: apps.catalog.imports.options.")
+    requested_name = models.CharField(max_length=200, help_text="Name the entry will have.")
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    requested_by = models.CharField(max_length=200, help_text="Who asked for it, as text.")
+
+    state = models.CharField(max_length=12, choices=ImportState, default=ImportState.QUEUED)
+    phase = models.CharField(max_length=12, choices=ImportPhase, blank=True)
+    bytes_done = models.PositiveBigIntegerField(default=0)
+    bytes_total = models.PositiveBigIntegerField(default=0, help_text="0 while unknown.")
+    speed_bps = models.FloatField(default=0.0, help_text="Bytes a second over the last seconds.")
+    files_done = models.PositiveIntegerField(default=0)
+    files_total = models.PositiveIntegerField(default=0)
+    is_cancel_requested = models.BooleanField(default=False)
+    attempt = models.PositiveIntegerField(default=0)
+    fence = models.PositiveIntegerField(default=0)
+    claimed_by = models.CharField(max_length=64, blank=True)
+    lease_expires_at = models.DateTimeField(null=True)
+    error_code = models.CharField(max_length=64, blank=True)
+    error_message = models.TextField(blank=True)
+    identified = models.JSONField(default=dict, help_text="What identification found, once it has.")
+    entry = models.ForeignKey(CatalogEntry, on_delete=models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    updated_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(
+                name="import_terminal_has_finished_at",
+                condition=Q(state__in=OPEN_IMPORT_STATES, finished_at__isnull=True)
+                | Q(state__in=TERMINAL_IMPORT_STATES, finished_at__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="import_running_has_lease",
+                condition=~Q(state=ImportState.RUNNING)
+                | (Q(lease_expires_at__isnull=False) & ~Q(claimed_by="")),
+            ),
+        ]
+        indexes = [models.Index("state", "id", name="import_by_state")]
+
+    def __str__(self) -> str:
+        return f"import {self.pk} of {self.requested_name}"
+
+    @property
+    def ref(self) -> Ref:
+        """How the audit log names this import."""
+        return Ref(kind="model_import", id=self.pk, label=self.requested_name)
+
+    @property
+    def is_terminal(self) -> bool:
+        return self.state in TERMINAL_IMPORT_STATES
+
+    @property
+    def eta_s(self) -> float | None:
+        """Seconds of download left at the present speed; None while that is unknown."""
+        if self.is_terminal or not self.bytes_total or self.speed_bps <= 0:
+            return None
+        return max(0, self.bytes_total - self.bytes_done) / self.speed_bps

@@ -16,7 +16,7 @@ from apps.accounts.models import Account
 from apps.audit import services as audit
 from apps.audit.refs import JsonValue, Ref
 from apps.catalog.choices import Visibility
-from apps.catalog.models import Checkpoint
+from apps.catalog.models import CatalogEntry
 from apps.core.errors import Conflict, InvalidField
 
 
@@ -67,7 +67,7 @@ def digest_folder(path: Path) -> FolderDigest:
     return FolderDigest(digest=whole.hexdigest(), size_bytes=size_bytes)
 
 
-def register_checkpoint(*, facts: CheckpointFacts, actor: Ref, now: datetime) -> Checkpoint:
+def register_checkpoint(*, facts: CheckpointFacts, actor: Ref, now: datetime) -> CatalogEntry:
     """Add a checkpoint, or take over new files of one that is there.
 
     Idempotent by name: the same files again change nothing, so that what an operator edited since stays.
@@ -75,11 +75,11 @@ def register_checkpoint(*, facts: CheckpointFacts, actor: Ref, now: datetime) ->
     """
     contents = digest_folder(facts.path)
     with transaction.atomic(durable=True):
-        checkpoint = Checkpoint.objects.select_for_update().filter(name=facts.name).first()
+        checkpoint = CatalogEntry.objects.select_for_update().filter(name=facts.name).first()
         if checkpoint and checkpoint.digest == contents.digest and checkpoint.path == str(facts.path):
             return checkpoint
         name = "catalog.checkpoint.updated" if checkpoint else "catalog.checkpoint.registered"
-        checkpoint = checkpoint or Checkpoint(created_at=now)
+        checkpoint = checkpoint or CatalogEntry(created_at=now)
         for fact in fields(facts):
             setattr(checkpoint, fact.name, getattr(facts, fact.name))
         checkpoint.path, checkpoint.aliases = str(facts.path), list(facts.aliases)
@@ -89,27 +89,27 @@ def register_checkpoint(*, facts: CheckpointFacts, actor: Ref, now: datetime) ->
     return checkpoint
 
 
-def change_checkpoint(*, checkpoint: Checkpoint, actor: Ref, now: datetime) -> None:
+def change_checkpoint(*, checkpoint: CatalogEntry, actor: Ref, now: datetime) -> None:
     """Write an edited row. Raises InvalidField and Conflict as `register_checkpoint` does."""
     with transaction.atomic(durable=True):
         _save(checkpoint)
         _record("catalog.checkpoint.changed", checkpoint, actor=actor, now=now)
 
 
-def _save(checkpoint: Checkpoint) -> None:
+def _save(checkpoint: CatalogEntry) -> None:
     try:
         checkpoint.full_clean()
     except ValidationError as error:
         field_name, problems = next(iter(error.message_dict.items()))
         raise InvalidField(field=field_name, problem=f"is not usable: {problems[0]}") from None
     names = [checkpoint.name, *checkpoint.aliases]
-    others = Checkpoint.objects.exclude(pk=checkpoint.pk)
+    others = CatalogEntry.objects.exclude(pk=checkpoint.pk)
     if others.filter(Q(name__in=names) | Q(aliases__overlap=names)).exists():
         raise Conflict(problem=f"One of {', '.join(names)} already names another checkpoint.")
     checkpoint.save()
 
 
-def _record(name: str, checkpoint: Checkpoint, *, actor: Ref, now: datetime) -> None:
+def _record(name: str, checkpoint: CatalogEntry, *, actor: Ref, now: datetime) -> None:
     data = {
         "digest": checkpoint.digest,
         "visibility": str(checkpoint.visibility),

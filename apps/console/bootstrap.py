@@ -18,7 +18,7 @@ from apps.accounts.services import create_account, create_operator
 from apps.apikeys.choices import ALL_SCOPES
 from apps.apikeys.errors import ApiKeyInvalid, ApiKeyMissing
 from apps.apikeys.services import authenticate, create_api_key
-from apps.catalog.models import Checkpoint
+from apps.catalog.models import CatalogEntry
 from apps.catalog.services import CheckpointFacts, register_checkpoint
 from apps.console.terminal import TERMINAL
 from apps.plans.entitlements import Unlimited
@@ -106,7 +106,7 @@ def create_missing_plans(*, now: datetime) -> int:
     return len(missing)
 
 
-def register_starter(*, now: datetime) -> Checkpoint | None:
+def register_starter(*, now: datetime) -> CatalogEntry | None:
     """Put the starter model into the catalogue; None while its weights are missing."""
     folder: Path = settings.STARTER_MODEL_DIR
     if not (folder / "model_index.json").is_file():

@@ -27,6 +27,10 @@ FAILURES: dict[type[errors.RuntimeFault], Failure] = {
     errors.WeightsCorrupt: Failure(
         "weights_corrupt", "The model's files are damaged; ask the server's operator to import it again."
     ),
+    errors.NotRecognised: Failure(
+        "weights_unknown", "The model's files are of a kind this server does not know."
+    ),
+    errors.UnsafeFile: Failure("weights_unsafe", "The model's files contain code, which is never run here."),
     errors.OutOfMemory: Failure(
         "out_of_memory", "The image does not fit into the device's memory; try a smaller width and height."
     ),

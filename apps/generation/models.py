@@ -18,7 +18,7 @@ class GenerationJob(models.Model):
 
     account = models.ForeignKey("accounts.Account", on_delete=models.PROTECT, related_name="+")
     api_key = models.ForeignKey("apikeys.ApiKey", on_delete=models.PROTECT, null=True, related_name="+")
-    checkpoint = models.ForeignKey("catalog.Checkpoint", on_delete=models.PROTECT, related_name="+")
+    checkpoint = models.ForeignKey("catalog.CatalogEntry", on_delete=models.PROTECT, related_name="+")
     kind = models.CharField(max_length=32, choices=Kind.choices)
     request = models.JSONField()
     client_options = models.JSONField(default=dict)

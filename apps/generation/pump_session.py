@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import connection
 
 from apps.audit.refs import Ref
-from apps.catalog.models import Checkpoint
+from apps.catalog.models import CatalogEntry
 from apps.core.clock import now
 from apps.core.listen import Listener
 from apps.generation import lifecycle
@@ -123,7 +123,7 @@ class PumpSession:
                 self.has_room = True
 
     def _admit(self, jobs: list[GenerationJob]) -> None:
-        checkpoints = Checkpoint.objects.in_bulk({job.checkpoint_id for job in jobs})
+        checkpoints = CatalogEntry.objects.in_bulk({job.checkpoint_id for job in jobs})
         for job in jobs:
             # Re-queued by a reaper while we still worked on it, and now ours again.
             self._drop_job(job.pk)
@@ -266,7 +266,7 @@ def request_id_of(lease: Lease) -> str:
     return f"{lease.job_id}.{lease.fence}"
 
 
-def image_request(job: GenerationJob, checkpoint: Checkpoint) -> ImageRequest:
+def image_request(job: GenerationJob, checkpoint: CatalogEntry) -> ImageRequest:
     """The job as the runtime takes it."""
     resolved = job.resolved
     return ImageRequest(

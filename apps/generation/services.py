@@ -13,7 +13,7 @@ from apps.accounts.models import Account
 from apps.apikeys.models import ApiKey
 from apps.audit.refs import Ref
 from apps.audit.services import record
-from apps.catalog.models import Checkpoint
+from apps.catalog.models import CatalogEntry
 from apps.catalog.selectors import access_checkpoint
 from apps.core.errors import InvalidField
 from apps.generation.channels import notify_cancel, notify_changed, notify_queued
@@ -83,7 +83,7 @@ def _require_entitled(entitlements: Entitlements, request: GenerationRequest) ->
 def _new_job(
     account: Account,
     api_key: ApiKey,
-    checkpoint: Checkpoint,
+    checkpoint: CatalogEntry,
     request: GenerationRequest,
     entitlements: Entitlements,
     now: datetime,
@@ -105,7 +105,7 @@ def _new_job(
     )
 
 
-def checkpoint_defaults(checkpoint: Checkpoint) -> CheckpointDefaults:
+def checkpoint_defaults(checkpoint: CatalogEntry) -> CheckpointDefaults:
     """The catalogue's row as the request module understands it."""
     defaults = checkpoint.defaults
     return CheckpointDefaults(

@@ -6,25 +6,58 @@ when to decode and what a fault means are the engine's business.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from torch import Tensor
 
+from gpu_runtime.adapters.use import LoraUse
 from gpu_runtime.messages import ImageRequest
-from gpu_runtime.samplers import RowSampler
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextEncoding:
+    """One encoded prompt."""
+
+    tokens: Tensor
+    """[1, tokens, width], the denoiser's dtype, on the device."""
+    pooled: Tensor | None = None
+    """[1, width], the denoiser's dtype, on the device; None for families without a pooled embedding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditioning:
     """What all images of one request share besides the weights."""
 
-    positive: Tensor
-    """[1, tokens, width], the denoiser's dtype, on the device."""
-    negative: Tensor | None
-    """As `positive`; None for an unguided request, which then has no unconditional row."""
+    positive: TextEncoding
+    negative: TextEncoding | None
+    """None for a request without an unconditional row: unguided, or guided by an embedded scale."""
     guidance_scale: float
+    loras: tuple[LoraUse, ...] = ()
+    """Adapters of the denoiser; those of text encoders have done their work in `positive` and `negative`."""
+
+
+class StepSampler(Protocol):
+    """The position of one image on its way from noise; `samplers.RowSampler` is the usual one."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the latents are final."""
+
+    @property
+    def steps_done(self) -> int:
+        """Steps in the user's count."""
+
+    @property
+    def timestep(self) -> float:
+        """The timestep of the next denoiser call, on the training scale."""
+
+    def scale(self, latents: Tensor) -> Tensor:
+        """The denoiser's input for these latents; shape, dtype and device stay."""
+
+    def advance(self, prediction: Tensor, latents: Tensor) -> Tensor:
+        """The latents one call later."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -32,7 +65,7 @@ class Row:
     """One image between its first and its last step."""
 
     conditioning: Conditioning
-    sampler: RowSampler
+    sampler: StepSampler
     latents: Tensor
     """[1, C, h, w], float32, on the device; unscaled, at the sampler's current noise level."""
 
@@ -51,6 +84,12 @@ class ForwardInputs:
     """Which images have an unconditional row, in the order of those rows."""
     guidance: Tensor
     """[len(guided), 1, 1, 1], float32, on the device."""
+    pooled: Tensor | None = None
+    """[B, width]; None for families without."""
+    extra: Mapping[str, Tensor] = field(default_factory=dict)
+    """What else the family's denoiser takes for each forward row: first dimension B."""
+    loras: tuple[tuple[LoraUse, ...], ...] = ()
+    """Adapters of each forward row; empty when no row has any."""
 
     def owner(self, forward_row: int) -> int:
         """The image to which a forward row belongs."""
@@ -76,5 +115,8 @@ class Family(Protocol):
     def combine(self, prediction: Tensor, inputs: ForwardInputs) -> Tensor:
         """Classifier-free guidance: float32 [B, C, h, w] to float32 [images, C, h, w]."""
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """Images of final latents: float32 [B, C, h, w] to float32 [B, 3, H, W], nominally -1 to 1."""
+    def decode(self, latents: Tensor, vae: Any = None) -> Tensor:
+        """Images of final latents: float32 [B, C, h, w] to float32 [B, 3, H, W], nominally -1 to 1.
+
+        `vae` is an autoencoder in place of the checkpoint's own (any of diffusers' untyped classes).
+        """

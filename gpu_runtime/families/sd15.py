@@ -12,17 +12,16 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from gpu_runtime.devices import DevicePlan
 from gpu_runtime.errors import UnsupportedCombination
-from gpu_runtime.families.family import Conditioning, ForwardInputs, Row
+from gpu_runtime.families.family import Conditioning, ForwardInputs, Row, TextEncoding
 from gpu_runtime.messages import ImageRequest
-from gpu_runtime.samplers import SamplerFactory, SchedulerConfig, read_scheduler_config
-from gpu_runtime.weights.loader import checkpoint_folder, load_network, load_tokenizer
+from gpu_runtime.samplers import SamplerFactory, SchedulerConfig
+from gpu_runtime.weights.source import WeightsSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,53 +35,38 @@ class Components:
     scheduler_config: SchedulerConfig
 
 
-def load_components(path: str, plan: DevicePlan) -> Components:
-    """Read a checkpoint folder. Raises CheckpointMissing, WeightsCorrupt or UnsupportedCombination."""
-    folder = checkpoint_folder(path)
+def load_components(source: WeightsSource) -> Components:
+    """Raises CheckpointMissing, WeightsCorrupt or UnsupportedCombination."""
     return Components(
-        tokenizer=load_tokenizer(folder),
-        text_encoder=load_network(
-            folder, "text_encoder", allowed=("CLIPTextModel",), dtype=plan.dtype, device=plan.device
-        ),
-        unet=load_network(
-            folder, "unet", allowed=("UNet2DConditionModel",), dtype=plan.dtype, device=plan.device
-        ),
+        tokenizer=source.tokenizer(),
+        text_encoder=source.network("text_encoder", allowed=("CLIPTextModel",)),
+        unet=source.network("unet", allowed=("UNet2DConditionModel",)),
         # float32 always: in bfloat16 flat areas show banding, and one decode costs less than two steps.
-        vae=load_network(
-            folder,
-            "vae",
-            allowed=("AutoencoderKL", "AutoencoderTiny"),
-            dtype=torch.float32,
-            device=plan.device,
-        ),
-        scheduler_config=read_scheduler_config(folder / "scheduler"),
+        vae=source.network("vae", allowed=("AutoencoderKL", "AutoencoderTiny"), dtype=torch.float32),
+        scheduler_config=source.scheduler_config(),
     )
 
 
 class StableDiffusion15:
     """One loaded Stable Diffusion 1.x checkpoint."""
 
-    def __init__(self, components: Components, plan: DevicePlan, *, prompt_cache_entries: int) -> None:
-        if components.unet.config.time_cond_proj_dim is not None:
+    def __init__(self, source: WeightsSource) -> None:
+        """Raises as `load_components`, and UnsupportedCombination for a distilled guidance embedding."""
+        self._parts = load_components(source)
+        if self._parts.unet.config.time_cond_proj_dim is not None:
             raise UnsupportedCombination("this UNet embeds the guidance scale, which family sd15 does not do")
-        self._parts = components
-        self._plan = plan
+        self._plan = source.plan
         self._prompt_cache: OrderedDict[str, Tensor] = OrderedDict()
-        self._prompt_cache_entries = prompt_cache_entries
-        self._samplers = SamplerFactory(components.scheduler_config, plan.device)
-        self._vae_factor: int = 2 ** (len(components.vae.config.block_out_channels) - 1)
-
-    @classmethod
-    def load(cls, path: str, plan: DevicePlan, *, prompt_cache_entries: int) -> Self:
-        """Load from a folder in the diffusers layout. Raises as `load_components`."""
-        return cls(load_components(path, plan), plan, prompt_cache_entries=prompt_cache_entries)
+        self._prompt_cache_entries = source.prompt_cache_entries
+        self._samplers = SamplerFactory(self._parts.scheduler_config, self._plan.device)
+        self._vae_factor: int = 2 ** (len(self._parts.vae.config.block_out_channels) - 1)
 
     def encode(self, request: ImageRequest) -> Conditioning:
         """Encode the prompts; the negative one only where guidance needs it."""
         is_guided = request.guidance_scale > 1
         return Conditioning(
-            positive=self._encode_text(request.prompt),
-            negative=self._encode_text(request.negative_prompt) if is_guided else None,
+            positive=TextEncoding(tokens=self._encode_text(request.prompt)),
+            negative=TextEncoding(tokens=self._encode_text(request.negative_prompt)) if is_guided else None,
             guidance_scale=request.guidance_scale,
         )
 
@@ -101,8 +85,8 @@ class StableDiffusion15:
         guided = tuple(i for i, row in enumerate(rows) if row.conditioning.negative is not None)
         scaled = [row.sampler.scale(row.latents) for row in rows]
         times = [row.sampler.timestep for row in rows]
-        context = [row.conditioning.positive for row in rows]
-        context += [row.conditioning.negative for row in rows if row.conditioning.negative is not None]
+        context = [row.conditioning.positive.tokens for row in rows]
+        context += [row.conditioning.negative.tokens for row in rows if row.conditioning.negative is not None]
         device, dtype = self._plan.device, self._plan.dtype
         scales = [rows[i].conditioning.guidance_scale for i in guided]
         return ForwardInputs(
@@ -137,11 +121,10 @@ class StableDiffusion15:
             combined[which] = unconditional + inputs.guidance * (combined[which] - unconditional)
         return combined
 
-    def decode(self, latents: Tensor) -> Tensor:
+    def decode(self, latents: Tensor, vae: Any = None) -> Tensor:
         """Images of final latents: float32 [B, 3, H, W] on the device, nominally -1 to 1."""
-        image: Tensor = self._parts.vae.decode(
-            latents / self._parts.vae.config.scaling_factor, return_dict=False
-        )[0]
+        vae = vae or self._parts.vae
+        image: Tensor = vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0]
         return image
 
     def _encode_text(self, text: str) -> Tensor:

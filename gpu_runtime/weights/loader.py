@@ -37,14 +37,24 @@ def checkpoint_folder(path: str) -> Path:
     return folder
 
 
-def component_classes(folder: Path) -> dict[str, str]:
-    """Class name of each component, from model_index.json."""
+def read_index(folder: Path) -> dict[str, Any]:
+    """model_index.json as it is. Raises WeightsCorrupt."""
     file = folder / "model_index.json"
     try:
         index = json.loads(file.read_text(encoding="utf-8"))
-        return {name: entry[1] for name, entry in index.items() if isinstance(entry, list) and entry[1]}
-    except (ValueError, AttributeError, IndexError) as error:
+    except ValueError as error:
         raise WeightsCorrupt(f"{file} is damaged: {error!r}") from error
+    if not isinstance(index, dict):
+        raise WeightsCorrupt(f"{file} is damaged: it is no object")
+    return index
+
+
+def component_classes(folder: Path) -> dict[str, str]:
+    """Class name of each component, from model_index.json."""
+    entries = {name: entry for name, entry in read_index(folder).items() if isinstance(entry, list)}
+    if any(len(entry) != 2 for entry in entries.values()):
+        raise WeightsCorrupt(f"{folder / 'model_index.json'} is damaged: a component needs library and class")
+    return {name: entry[1] for name, entry in entries.items() if entry[1]}
 
 
 def load_network(
@@ -81,11 +91,11 @@ def load_network(
     return network.eval().to(device)
 
 
-def load_tokenizer(folder: Path) -> Any:  # a transformers tokenizer
+def load_tokenizer(folder: Path, name: str = "tokenizer") -> Any:  # a transformers tokenizer
     """The CLIP tokenizer of a checkpoint. Raises CheckpointMissing or WeightsCorrupt."""
-    subfolder = folder / "tokenizer"
+    subfolder = folder / name
     if not subfolder.is_dir():
-        raise CheckpointMissing(f"{folder} has no component 'tokenizer'")
+        raise CheckpointMissing(f"{folder} has no component {name!r}")
     try:
         return CLIPTokenizer.from_pretrained(str(subfolder), local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from gpu_runtime.device_faults import is_out_of_memory, release_cached_memory
@@ -54,6 +54,14 @@ class Residency:
             self._resident[checkpoint.digest] = resident
         self._resident.move_to_end(checkpoint.digest)
         return resident.family
+
+    def unload(self, digest: str | None, *, keep: Collection[str]) -> int:
+        """Forget one checkpoint, or all; never those in `keep`. Returns how many went."""
+        going = [d for d in self._resident if d not in keep and digest in (None, d)]
+        for each in going:
+            del self._resident[each]
+        release_cached_memory()
+        return len(going)
 
     def _load_with_room(self, checkpoint: CheckpointRef) -> Family:
         started = time.monotonic()

@@ -31,11 +31,11 @@ from diffusers import EulerDiscreteScheduler, StableDiffusionPipeline
 from torch import Tensor
 
 from gpu_runtime.config import EngineConfig
-from gpu_runtime.devices import DevicePlan
 from gpu_runtime.engine import Engine
 from gpu_runtime.families.family import ForwardInputs
 from gpu_runtime.families.sd15 import StableDiffusion15
 from gpu_runtime.messages import CheckpointRef, ImageRequest, Sampler
+from gpu_runtime.weights.source import WeightsSource
 from tests.gpu_runtime.tiny_models import save_checkpoint
 
 STARTER = Path("gpu_runtime/starter")
@@ -53,8 +53,8 @@ class TimedFamily(StableDiffusion15):
         return predicted
 
 
-def load_timed(checkpoint: CheckpointRef, plan: DevicePlan, cache_entries: int) -> TimedFamily:
-    return TimedFamily.load(checkpoint.path, plan, prompt_cache_entries=cache_entries)
+def load_timed(checkpoint: CheckpointRef, source: WeightsSource) -> TimedFamily:
+    return TimedFamily(source)
 
 
 def request(name: str, checkpoint: CheckpointRef, *, side: int, steps: int, seed: int) -> ImageRequest:

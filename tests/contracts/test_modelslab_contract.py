@@ -9,7 +9,7 @@ import pytest
 
 from apps.api.modelslab.fields import FIELDS, IGNORED, REFUSED
 from apps.artifacts.links import artifact_url
-from apps.catalog.models import Checkpoint
+from apps.catalog.models import CatalogEntry
 from apps.generation.lifecycle import artifact_expiry
 from apps.generation.models import GenerationJob
 from tests.apps.api import jobs
@@ -26,7 +26,7 @@ FETCH_FIELDS = {"key", "request_id", "id"}
 
 
 @pytest.fixture(autouse=True)
-def tiny(cast: Cast, settings: Any) -> Checkpoint:
+def tiny(cast: Cast, settings: Any) -> CatalogEntry:
     settings.SYNC_WAIT_S = 0.0
     return make_checkpoint("tiny")
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from gpu_runtime.devices import DevicePlan
 from gpu_runtime.errors import RuntimeFault
-from gpu_runtime.families.family import Conditioning, ForwardInputs
+from gpu_runtime.families.family import Conditioning, ForwardInputs, TextEncoding
 from gpu_runtime.families.sd15 import StableDiffusion15
 from gpu_runtime.messages import CheckpointRef, ImageRequest
+from gpu_runtime.weights.source import WeightsSource
 
 TOO_BIG = 1e6
 BROKEN = -1e6
@@ -29,10 +30,10 @@ class Faults:
     loads: int = 0
     largest_call: int = 0
 
-    def load(self, checkpoint: CheckpointRef, plan: DevicePlan, cache_entries: int) -> FaultyFamily:
+    def load(self, checkpoint: CheckpointRef, source: WeightsSource) -> FaultyFamily:
         """In the place of the family registry's loader."""
         self.loads += 1
-        family = FaultyFamily.load(checkpoint.path, plan, prompt_cache_entries=cache_entries)
+        family = FaultyFamily(source)
         family.faults = self
         return family
 
@@ -47,7 +48,8 @@ class FaultyFamily(StableDiffusion15):
         marks = {"poisoned": float("nan"), "too big": TOO_BIG, "broken": BROKEN}
         for word, mark in marks.items():
             if word in request.prompt:
-                return replace(conditioning, positive=torch.full_like(conditioning.positive, mark))
+                tokens = torch.full_like(conditioning.positive.tokens, mark)
+                return replace(conditioning, positive=TextEncoding(tokens=tokens))
         return conditioning
 
     def forward(self, inputs: ForwardInputs, part: slice) -> Tensor:
@@ -62,7 +64,7 @@ class FaultyFamily(StableDiffusion15):
         self.faults.largest_call = max(self.faults.largest_call, rows)
         return super().forward(inputs, part)
 
-    def decode(self, latents: Tensor) -> Tensor:
+    def decode(self, latents: Tensor, vae: Any = None) -> Tensor:
         if latents.shape[0] > self.faults.decode_capacity:
             raise torch.OutOfMemoryError("out of memory")
-        return super().decode(latents)
+        return super().decode(latents, vae)

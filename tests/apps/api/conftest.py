@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from apps.catalog.models import Checkpoint
+from apps.catalog.models import CatalogEntry
 from tests.apps.api.client import ApiClient
 from tests.cast import Cast
 from tests.factories import make_checkpoint
@@ -19,25 +19,25 @@ def at_once(settings: Any) -> None:
 
 
 @pytest.fixture
-def checkpoint(cast: Cast) -> Checkpoint:
+def checkpoint(cast: Cast) -> CatalogEntry:
     """A model named `tiny`, also known as `sdxl`."""
     return make_checkpoint("tiny", aliases=["sdxl"])
 
 
 @pytest.fixture
-def ada(cast: Cast, checkpoint: Checkpoint) -> ApiClient:
+def ada(cast: Cast, checkpoint: CatalogEntry) -> ApiClient:
     """A client that sends Ada's key."""
     return ApiClient(cast.key_text)
 
 
 @pytest.fixture
-def cleo(cast: Cast, checkpoint: Checkpoint) -> ApiClient:
+def cleo(cast: Cast, checkpoint: CatalogEntry) -> ApiClient:
     """A client that sends the key of Cleo, a stranger."""
     return ApiClient(cast.strangers_key_text)
 
 
 @pytest.fixture
-def anybody(cast: Cast, checkpoint: Checkpoint) -> ApiClient:
+def anybody(cast: Cast, checkpoint: CatalogEntry) -> ApiClient:
     """A client without a key."""
     return ApiClient(None)
 

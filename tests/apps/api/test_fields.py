@@ -6,7 +6,7 @@ import pytest
 
 from apps.api.modelslab.fields import FIELDS, IGNORED, REFUSED
 from apps.api.modelslab.schedulers import A1111_NAMES, NOT_OFFERED, SCHEDULERS, WORDS
-from apps.catalog.models import Checkpoint
+from apps.catalog.models import CatalogEntry
 from apps.generation.models import GenerationJob
 from apps.generation.request import ResolvedRequest
 from gpu_runtime.messages import Sampler
@@ -228,7 +228,7 @@ def test_refusals_name_the_field_the_value_and_the_range(
 
 
 def test_limits_of_the_model_are_named_in_the_callers_words(ada: ApiClient) -> None:
-    Checkpoint.objects.update(max_side_px=512)
+    CatalogEntry.objects.update(max_side_px=512)
 
     assert refused(ada, size="64x1024") == "size must be 64 to 512 for model tiny, not 1024"
 

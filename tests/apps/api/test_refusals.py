@@ -9,7 +9,7 @@ import pytest
 from django.db import OperationalError
 
 from apps.apikeys.choices import Scope
-from apps.catalog.models import Checkpoint
+from apps.catalog.models import CatalogEntry
 from apps.core.errors import MalformedBody
 from apps.generation.models import GenerationJob
 from tests.apps.api import jobs
@@ -84,7 +84,7 @@ def test_key_without_the_scope(anybody: ApiClient, cast: Cast) -> None:
     assert_refused(reader.submit(), 403, "This API key lacks the scope images:generate.", "scope_missing")
 
 
-def test_key_that_may_not_use_the_model(checkpoint: Checkpoint, cast: Cast) -> None:
+def test_key_that_may_not_use_the_model(checkpoint: CatalogEntry, cast: Cast) -> None:
     narrow = ApiClient(make_key(cast.account, allowed_checkpoints=["other"]).plaintext)
 
     message = "This API key may not use the model tiny."

@@ -14,7 +14,7 @@ from apps.audit.refs import SYSTEM
 from apps.catalog.choices import Visibility
 from apps.catalog.defaults import problem_of_defaults
 from apps.catalog.errors import CheckpointNotFound
-from apps.catalog.models import Checkpoint
+from apps.catalog.models import CatalogEntry
 from apps.catalog.selectors import access_checkpoint, list_checkpoints
 from apps.catalog.services import CheckpointFacts, change_checkpoint, digest_folder, register_checkpoint
 from apps.core.errors import Conflict, InvalidField
@@ -105,7 +105,7 @@ def test_a_folder_without_files_is_refused(tmp_path: Path) -> None:
 
 def test_registering_twice_changes_nothing(db: None, clock: FrozenClock, facts: CheckpointFacts) -> None:
     first = register_checkpoint(facts=facts, actor=SYSTEM, now=clock.now())
-    Checkpoint.objects.update(title="Renamed by an operator")
+    CatalogEntry.objects.update(title="Renamed by an operator")
     events = AuditEvent.objects.count()
     second = register_checkpoint(facts=facts, actor=SYSTEM, now=clock.advance(days=1))
     assert (second.pk, second.title) == (first.pk, "Renamed by an operator")
@@ -142,14 +142,14 @@ def test_an_unusable_checkpoint_is_refused(
     make_checkpoint("taken", aliases=["also-taken"])
     with pytest.raises(error):
         register_checkpoint(facts=replace(facts, **change), actor=SYSTEM, now=clock.now())
-    assert (Checkpoint.objects.count(), AuditEvent.objects.count()) == (1, 0)
+    assert (CatalogEntry.objects.count(), AuditEvent.objects.count()) == (1, 0)
 
 
 def test_a_change_is_audited(cast: Cast, clock: FrozenClock) -> None:
     checkpoint = make_checkpoint("tiny")
     checkpoint.is_enabled = False
     change_checkpoint(checkpoint=checkpoint, actor=cast.otto.ref, now=clock.now())
-    assert not Checkpoint.objects.get().is_enabled
+    assert not CatalogEntry.objects.get().is_enabled
     event = AuditEvent.objects.latest("id")
     assert (event.name, event.actor_label, event.data["is_enabled"]) == (
         "catalog.checkpoint.changed",
@@ -170,7 +170,7 @@ def test_a_change_is_audited(cast: Cast, clock: FrozenClock) -> None:
 def test_the_database_refuses_malformed_checkpoints(db: None, values: dict[str, Any]) -> None:
     make_checkpoint("tiny")
     with pytest.raises(IntegrityError), transaction.atomic():
-        Checkpoint.objects.update(**values)
+        CatalogEntry.objects.update(**values)
 
 
 @pytest.mark.parametrize(

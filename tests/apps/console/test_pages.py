@@ -15,7 +15,7 @@ from apps.accounts.models import Account, User
 from apps.apikeys.models import ApiKey
 from apps.apikeys.services import authenticate
 from apps.audit.models import AuditEvent
-from apps.catalog.models import Checkpoint
+from apps.catalog.models import CatalogEntry
 from apps.generation.models import GenerationJob, GpuWorker
 from apps.plans.models import Plan
 from apps.plans.selectors import get_entitlements
@@ -36,7 +36,7 @@ def _make_job(cast: Cast, clock: FrozenClock, **fields: Any) -> GenerationJob:
     values: dict[str, Any] = {
         "account": cast.account,
         "api_key": cast.key,
-        "checkpoint": Checkpoint.objects.filter(name="tiny").first() or make_checkpoint("tiny"),
+        "checkpoint": CatalogEntry.objects.filter(name="tiny").first() or make_checkpoint("tiny"),
         "kind": "txt2img",
         "request": {"prompt": "a red fox"},
         "num_images": 1,

@@ -17,7 +17,7 @@ from apps.artifacts.services import NewArtifact
 from apps.audit.models import AuditEvent
 from apps.audit.refs import Ref
 from apps.billing.models import UsageEvent
-from apps.catalog.models import Checkpoint
+from apps.catalog.models import CatalogEntry
 from apps.core import clock
 from apps.generation.idempotency import IdempotencyClaim
 from apps.generation.invariants import find_violations
@@ -47,7 +47,7 @@ class Studio:
     key: ApiKey
     strangers_account: Account
     strangers_key: ApiKey
-    checkpoint: Checkpoint
+    checkpoint: CatalogEntry
 
     def submit(
         self,

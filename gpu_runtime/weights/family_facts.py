@@ -1,0 +1,133 @@
+"""What is true of every checkpoint of a family: sizes, defaults, samplers. New entries start from it.
+
+One row a family. `pipeline_classes` are the diffusers classes whose model_index.json means this family.
+Families outside STEP_BATCHED run through `gpu_runtime/families/generic.py`. No torch here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gpu_runtime.messages import Sampler
+
+NOISE_SAMPLERS = tuple(Sampler)
+"""Families trained to predict noise or velocity on a variance-preserving schedule take every sampler."""
+
+FLOW_SAMPLERS = (Sampler.EULER, Sampler.HEUN, Sampler.DPMPP_2M, Sampler.UNIPC)
+"""Rectified-flow families: the samplers diffusers configures with flow sigmas."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariantFacts:
+    """Where a variant differs from its family."""
+
+    steps: int
+    guidance_scale: float
+    sampler: Sampler = Sampler.EULER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FamilyFacts:
+    """One base-model architecture."""
+
+    family: str
+    title: str
+    pipeline_classes: tuple[str, ...]
+    native_px: int
+    """Side of the images it was trained on."""
+    max_native_side_px: int
+    """Longest side it is asked to denoise; larger images are denoised smaller and enlarged."""
+    steps: int
+    guidance_scale: float
+    sampler: Sampler
+    samplers: tuple[Sampler, ...] = NOISE_SAMPLERS
+    lora_targets: tuple[str, ...] = ()
+    """Families whose LoRAs fit this one; always includes itself when LoRAs are supported."""
+    side_multiple_px: int = 8
+    variants: Mapping[str, VariantFacts] | None = None
+
+
+_TURBO = VariantFacts(steps=4, guidance_scale=1.0, sampler=Sampler.EULER_A)
+_LIGHTNING = VariantFacts(steps=4, guidance_scale=1.0, sampler=Sampler.EULER)
+
+_ROWS = (
+    FamilyFacts(
+        family="sd15",
+        title="Stable Diffusion 1.x",
+        pipeline_classes=("StableDiffusionPipeline", "StableDiffusionInpaintPipeline"),
+        native_px=512,
+        max_native_side_px=1024,
+        steps=25,
+        guidance_scale=7.5,
+        sampler=Sampler.DPMPP_2M,
+        lora_targets=("sd15",),
+        variants={"lcm": VariantFacts(steps=6, guidance_scale=1.5, sampler=Sampler.LCM)},
+    ),
+    FamilyFacts(
+        family="sd2",
+        title="Stable Diffusion 2.x",
+        pipeline_classes=(),  # told from sd15 by the text encoder's width
+        native_px=768,
+        max_native_side_px=1024,
+        steps=25,
+        guidance_scale=7.5,
+        sampler=Sampler.DPMPP_2M,
+        lora_targets=("sd2",),
+        variants={"turbo": _TURBO},
+    ),
+    FamilyFacts(
+        family="sdxl",
+        title="Stable Diffusion XL",
+        pipeline_classes=(
+            "StableDiffusionXLPipeline",
+            "StableDiffusionXLImg2ImgPipeline",
+            "StableDiffusionXLInpaintPipeline",
+        ),
+        native_px=1024,
+        max_native_side_px=1536,
+        steps=30,
+        guidance_scale=6.0,
+        sampler=Sampler.DPMPP_2M,
+        lora_targets=("sdxl",),
+        variants={"turbo": _TURBO, "lightning": _LIGHTNING},
+    ),
+    FamilyFacts(
+        family="sd3",
+        title="Stable Diffusion 3 and 3.5",
+        pipeline_classes=("StableDiffusion3Pipeline",),
+        native_px=1024,
+        max_native_side_px=1440,
+        steps=28,
+        guidance_scale=4.5,
+        sampler=Sampler.EULER,
+        samplers=FLOW_SAMPLERS,
+        lora_targets=("sd3",),
+        side_multiple_px=16,
+        variants={"turbo": VariantFacts(steps=4, guidance_scale=1.0)},
+    ),
+    FamilyFacts(
+        family="flux",
+        title="FLUX.1",
+        pipeline_classes=("FluxPipeline", "FluxKontextPipeline", "FluxFillPipeline", "FluxControlPipeline"),
+        native_px=1024,
+        max_native_side_px=2048,
+        steps=28,
+        guidance_scale=3.5,
+        sampler=Sampler.EULER,
+        samplers=FLOW_SAMPLERS,
+        lora_targets=("flux",),
+        side_multiple_px=16,
+        variants={"schnell": VariantFacts(steps=4, guidance_scale=0.0)},
+    ),
+)
+
+STEP_BATCHED = frozenset({"sd15", "sd2", "sdxl", "sd3", "flux"})
+"""Families whose requests share denoising steps."""
+
+FAMILY_FACTS: Mapping[str, FamilyFacts] = {row.family: row for row in _ROWS}
+
+
+def facts_of(family: str) -> FamilyFacts | None:
+    """The row of a family, None for an unknown one."""
+    return FAMILY_FACTS.get(family)
