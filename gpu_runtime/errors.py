@@ -28,6 +28,10 @@ class NotRecognised(RuntimeFault):
     """No rule of identification claims the file: no weights, or of an architecture unknown here."""
 
 
+class NotWeights(NotRecognised):
+    """The file is no weights of any kind: a web page, text, an image, an archive. The message says which."""
+
+
 class UnsafeFile(RuntimeFault):
     """The file contains code, or what could lead to some; it was refused before it was read as data."""
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gpu_runtime.messages import Sampler
+from gpu_runtime.weights.generic_families import GENERIC_FAMILIES, GenericFamily
 
 NOISE_SAMPLERS = tuple(Sampler)
 """Families trained to predict noise or velocity on a variance-preserving schedule take every sampler."""
@@ -44,7 +45,11 @@ class FamilyFacts:
     samplers: tuple[Sampler, ...] = NOISE_SAMPLERS
     lora_targets: tuple[str, ...] = ()
     """Families whose LoRAs fit this one; always includes itself when LoRAs are supported."""
+    vae_targets: tuple[str, ...] = ()
+    """Families whose autoencoders fit this one besides its own."""
     side_multiple_px: int = 8
+    has_unconditional_rows: bool = True
+    """Whether a guided image brings a second forward row; not where the scale is an input of the network."""
     variants: Mapping[str, VariantFacts] | None = None
 
 
@@ -74,6 +79,7 @@ _ROWS = (
         guidance_scale=7.5,
         sampler=Sampler.DPMPP_2M,
         lora_targets=("sd2",),
+        vae_targets=("sd15",),
         variants={"turbo": _TURBO},
     ),
     FamilyFacts(
@@ -118,6 +124,7 @@ _ROWS = (
         samplers=FLOW_SAMPLERS,
         lora_targets=("flux",),
         side_multiple_px=16,
+        has_unconditional_rows=False,
         variants={"schnell": VariantFacts(steps=4, guidance_scale=0.0)},
     ),
 )
@@ -125,7 +132,44 @@ _ROWS = (
 STEP_BATCHED = frozenset({"sd15", "sd2", "sdxl", "sd3", "flux"})
 """Families whose requests share denoising steps."""
 
-FAMILY_FACTS: Mapping[str, FamilyFacts] = {row.family: row for row in _ROWS}
+
+def _without_sharing(row: GenericFamily) -> FamilyFacts:
+    """Facts of a family that runs through diffusers' own pipeline, with the checkpoint's own sampler."""
+    variants = {
+        name: VariantFacts(steps=steps, guidance_scale=scale, sampler=row.sampler)
+        for name, (steps, scale) in row.variants.items()
+    }
+    return FamilyFacts(
+        family=row.family,
+        title=row.title,
+        pipeline_classes=row.pipeline_classes,
+        native_px=row.native_px,
+        max_native_side_px=row.max_native_side_px,
+        steps=row.steps,
+        guidance_scale=row.guidance_scale,
+        sampler=row.sampler,
+        samplers=(row.sampler,),
+        side_multiple_px=row.side_multiple_px,
+        variants=variants or None,
+    )
+
+
+FAMILY_FACTS: Mapping[str, FamilyFacts] = {
+    row.family: row for row in (*_ROWS, *(_without_sharing(row) for row in GENERIC_FAMILIES))
+}
+
+
+NEEDS_MORE_THAN_A_PROMPT: Mapping[str, str] = {
+    "inpaint": "an image and a mask",
+    "fill": "an image and a mask",
+    "pix2pix": "an image to edit",
+    "control": "a control image",
+    "depth": "a depth image",
+    "canny": "an edge image",
+    "refiner": "an image of another model to refine",
+    "upscaler": "an image to enlarge",
+}
+"""Variants that make no image from a prompt alone, and what they take."""
 
 
 def facts_of(family: str) -> FamilyFacts | None:

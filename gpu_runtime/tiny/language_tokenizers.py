@@ -1,0 +1,100 @@
+"""Tokenizers of the large language models that newer families read prompts with: bytes and letters alone.
+
+All of them know every byte, so any prompt in any script becomes tokens, only more of them.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from transformers import (
+    BertTokenizer,
+    GemmaTokenizer,
+    LlamaTokenizer,
+    PreTrainedTokenizerFast,
+    Qwen2Tokenizer,
+)
+from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
+    "{% if message['content'] is string %}{{ message['content'] }}"
+    "{% else %}{% for part in message['content'] %}{{ part['text'] }}{% endfor %}{% endif %}"
+    "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+"""Turns of a conversation between ChatML's marks, as the Qwen models have it."""
+
+_BYTES = [f"<0x{value:02X}>" for value in range(256)]
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+@cache
+def qwen() -> Qwen2Tokenizer:
+    """Byte-level, with ChatML's marks and the marks around pictures."""
+    marks = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    pictures = ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
+    pieces = [*bytes_to_unicode().values(), *marks, *pictures]
+    tokenizer = Qwen2Tokenizer(
+        vocab={piece: index for index, piece in enumerate(pieces)},
+        merges=[],
+        additional_special_tokens=[*marks[1:], *pictures],
+        model_max_length=4096,
+    )
+    tokenizer.chat_template = CHAT_TEMPLATE
+    return tokenizer
+
+
+@cache
+def gemma() -> GemmaTokenizer:
+    """Letters, and bytes for the rest."""
+    pieces = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", *_BYTES, "▁", *_LETTERS]
+    vocabulary = {piece: index for index, piece in enumerate(pieces)}
+    return GemmaTokenizer(vocab=vocabulary, merges=[], model_max_length=4096, padding_side="right")
+
+
+@cache
+def llama() -> LlamaTokenizer:
+    """Letters, and bytes for the rest."""
+    pieces = ["<unk>", "<s>", "</s>", *_BYTES, "▁", *_LETTERS]
+    vocabulary = {piece: index for index, piece in enumerate(pieces)}
+    return LlamaTokenizer(vocab=vocabulary, merges=[], pad_token="</s>", model_max_length=2048)  # noqa: S106 - no password
+
+
+@cache
+def glm() -> PreTrainedTokenizerFast:
+    """Byte-level, in the form that names no model."""
+    return PreTrainedTokenizerFast(
+        tokenizer_object=qwen()._tokenizer,
+        pad_token="<|endoftext|>",  # noqa: S106 - no password
+        eos_token="<|endoftext|>",  # noqa: S106 - no password
+        padding_side="left",
+        model_max_length=4096,
+    )
+
+
+@cache
+def mistral() -> PreTrainedTokenizerFast:
+    """The same with turns of a conversation: what FLUX.2's processor makes of a text."""
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=qwen()._tokenizer,
+        pad_token="<|endoftext|>",  # noqa: S106 - no password
+        eos_token="<|endoftext|>",  # noqa: S106 - no password
+        model_max_length=4096,
+    )
+    tokenizer.chat_template = CHAT_TEMPLATE
+    return tokenizer
+
+
+@cache
+def bert() -> BertTokenizer:
+    """Single letters, at the start and inside of words."""
+    pieces = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *_LETTERS,
+        *(f"##{letter}" for letter in _LETTERS),
+    ]
+    return BertTokenizer(vocab={piece: index for index, piece in enumerate(pieces)}, model_max_length=77)
