@@ -30,14 +30,19 @@ class EngineConfig:
     """torch intra-op threads on the CPU; 0 leaves torch's own choice."""
     prompt_cache_entries: int = 256
     """Encoded prompts kept for reuse, 0 to switch off."""
-    weights_budget_mb: int = 0
+    weights_budget_mb: float = 0
     """Most megabytes of weights on the device; 0 derives it from the device's memory and measured peaks."""
-    staging_budget_mb: int = 0
+    staging_budget_mb: float = 0
     """Most megabytes of weights kept in host memory beside the device; 0 takes half of the free memory."""
     keep_alive_s: float = 0.0
     """Seconds without use after which a checkpoint leaves the device; 0 keeps it until room is needed."""
     lora_budget_mb: int = 512
     """Most megabytes of adapters kept ready."""
+    compile_denoiser: bool = False
+    """Compile each denoiser at its first call, which takes a minute or more; later calls are faster.
+
+    Calls with LoRAs in them run uncompiled.
+    """
     check_invariants: bool = False
     """Run Engine.check_invariants() after every step; slow, for tests."""
     fake_step_ms: float = 0.0

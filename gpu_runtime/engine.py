@@ -30,7 +30,7 @@ from gpu_runtime.denoising import Prediction, predict
 from gpu_runtime.device_faults import as_fault
 from gpu_runtime.devices import choose_device
 from gpu_runtime.errors import NumericFault, OutOfMemory, RuntimeFault, UnsupportedCombination
-from gpu_runtime.estimates import Estimates
+from gpu_runtime.estimates import UNMEASURED_LOAD_S, Estimates
 from gpu_runtime.families.family import Family, Row
 from gpu_runtime.families.registry import FAMILIES, LoadFamily
 from gpu_runtime.finishing import Denoised, Finished, Finisher
@@ -48,8 +48,10 @@ from gpu_runtime.messages import (
     RequestFailed,
 )
 from gpu_runtime.samplers import MAX_STEPS
-from gpu_runtime.weights.residency import Residency
-from gpu_runtime.weights.source import FolderSource
+from gpu_runtime.weights.assembly import GENERIC, open_residency
+from gpu_runtime.weights.budget import ActivationPeaks
+from gpu_runtime.weights.device_memory import PeakMeter
+from gpu_runtime.weights.warming import Warming
 
 log = logging.getLogger(__name__)
 
@@ -88,15 +90,21 @@ class Engine:
         *,
         families: Mapping[str, LoadFamily] = FAMILIES,
         observe_latents: ObserveLatents | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Raises UnsupportedCombination when the configured device is not available."""
         self._config = config
         self._plan = choose_device(config)
-        self._families = families
         self._observe_latents = observe_latents
-        self._limits = Limits(families=frozenset(families), max_steps=MAX_STEPS)
+        known_families = None if GENERIC in families else frozenset(families)
+        self._limits = Limits(families=known_families, max_steps=MAX_STEPS)
         self._batcher = StepBatcher(config.max_rows)
-        self._residency = Residency(self._load_family)
+        peaks = ActivationPeaks()
+        self._meter = PeakMeter(self._plan.device, peaks, clock)
+        self._residency = open_residency(
+            config, self._plan, families=families, peaks=peaks, wanted=self._wanted, clock=clock
+        )
+        self._warming = Warming(self._residency)
         self._finisher = Finisher()
         self._held: dict[str, HeldRequest] = {}
         self._events: list[Event] = []
@@ -133,6 +141,8 @@ class Engine:
     def step(self) -> list[Event]:
         """Run one turn of steps or one decode, and return what happened since the last call.
 
+        With neither to do, warms one checkpoint. Unloads what has been idle for too long either way.
+
         Raises DeviceLost when only a new process helps.
         """
         if not self.has_work():
@@ -140,9 +150,12 @@ class Engine:
         with torch.inference_mode():
             if self._is_decode_due():
                 self._decode()
-            else:
+            elif self._batcher.rows():
                 self._take_turn()
+            elif self._warming and not self._held:
+                self._warming.serve()
         self._collect()
+        self._residency.unload_idle()
         if self._config.check_invariants:
             self.check_invariants()
         events, self._events = self._events, []
@@ -154,16 +167,19 @@ class Engine:
             self._events.append(RequestCanceled(request_id=request_id))
 
     def drain(self) -> None:
-        """Take no further request; those held go on to their end."""
+        """Take no further request and warm nothing more; requests held go on to their end."""
         self._is_draining = True
+        self._warming.clear()
 
     def close(self) -> None:
-        """Stop the encoding threads. The engine cannot be used afterwards."""
+        """Stop the threads and drop what is held. The engine cannot be used afterwards."""
+        for request_id in list(self._held):
+            self._forget(request_id)
         self._finisher.close()
 
     def has_work(self) -> bool:
-        """Whether any request has not yet had its final event."""
-        return bool(self._held or self._events)
+        """Whether a request has not had its final event, or a checkpoint is to be warmed or unloaded."""
+        return bool(self._held or self._events or self._warming) or self._residency.is_unload_due()
 
     def free_rows(self) -> int:
         """How many more images to claim; many-image requests count in part, since their rows give way."""
@@ -185,24 +201,31 @@ class Engine:
             )
             for key, rows in self._batcher.keys().items()
         ]
-        decode = self._finisher.next_decode()
-        if decode is not None:
-            _, key, images = decode
-            is_resident = key.checkpoint in resident
-            estimates.append(self._estimates.decode_s(key, images=images, is_resident=is_resident))
+        due = self._finisher.next_decode()
+        if due is not None:
+            is_resident = due.checkpoint.digest in resident
+            decode_s = self._estimates.decode_s(due.key, images=due.images, is_resident=is_resident)
+            # All of them at once when a turn has to load: see _decode_resident.
+            is_loading = any(key.checkpoint not in resident for key, _ in self._batcher.keys().items())
+            estimates.append(decode_s)
+            estimates = [
+                each + self._finisher.decodes_waiting() * decode_s * is_loading for each in estimates
+            ]
+        if self._warming:
+            estimates.append(UNMEASURED_LOAD_S)
         return max(estimates, default=0.0)
 
     def warm(self, checkpoint: CheckpointRef) -> None:
-        """Make a checkpoint resident; failures are logged, since nobody waits for it."""
-        try:
-            self._residency.get(checkpoint)
-        except Exception as error:  # noqa: BLE001 - the loop's edge: no request fails by this
-            log.warning("%s", as_fault(error, f"warming checkpoint {checkpoint.name}"))
+        """Make a checkpoint resident when there is nothing else to do; failures are logged, not raised."""
+        if not self._is_draining:
+            self._warming.add(checkpoint)
 
     def unload(self, digest: str | None = None) -> int:
-        """Forget the weights of one checkpoint, or of all that no held request needs."""
-        needed = {held.key.checkpoint for held in self._held.values()}
-        return self._residency.unload(digest, keep=needed)
+        """Forget the weights of one checkpoint, or with None all that no held request needs.
+
+        What a held request needs stays. Returns the bytes freed, on the device and of staged copies.
+        """
+        return self._residency.unload(digest, keep=self._wanted())
 
     def info(self) -> EngineInfo:
         """Device, dtype and residency now."""
@@ -213,11 +236,20 @@ class Engine:
             dtype=self._plan.dtype_name,
             reason=self._plan.reason,
             resident=self._residency.names(),
+            held=self._residency.held(),
+            weights_bytes=self._residency.size_bytes,
+            weights_budget_bytes=self._residency.budget_bytes,
         )
 
     def check_invariants(self) -> None:
         """Raise AssertionError unless every image is in exactly one place."""
         check_places(self._held, self._batcher.rows(), self._finisher.rows())
+
+    def _wanted(self) -> frozenset[str]:
+        """Digests of all weights that held requests need."""
+        requests = [held.request for held in self._held.values()]
+        vaes = [request.vae.digest for request in requests if request.vae]
+        return frozenset([*(request.checkpoint.digest for request in requests), *vaes])
 
     def _is_decode_due(self) -> bool:
         """Decodes alternate with turns, so neither finished nor running images wait for all of the others."""
@@ -232,6 +264,8 @@ class Engine:
             return
         self._turns += 1
         self._admit(turn)
+        if turn.key.checkpoint not in self._residency.digests():
+            self._decode_resident()
         family = self._family_of(turn)
         if family is None:
             return
@@ -254,20 +288,12 @@ class Engine:
             resident=self._residency.digests(),
             call_cost=self._estimates.call_cost,
             row_limit=self._row_limit,
+            patience=self._estimates.patience(self._residency.last_load_s),
         )
 
     def _row_limit(self, key: BatchKey) -> int:
         rows, until = self._shrunk.get(key, (UNLIMITED_ROWS, 0))
         return rows if self._turns < until else UNLIMITED_ROWS
-
-    def _load_family(self, checkpoint: CheckpointRef) -> Family:
-        load = self._families[checkpoint.family]
-        # Ordinary tensors although every caller is in inference mode: adapters change weights in place.
-        with torch.inference_mode(False):
-            source = FolderSource(
-                checkpoint.path, self._plan, prompt_cache_entries=self._config.prompt_cache_entries
-            )
-            return load(checkpoint, source)
 
     def _family_of(self, turn: Turn) -> Family | None:
         """The turn's loaded checkpoint; on failure its requests fail and None is returned."""
@@ -303,6 +329,9 @@ class Engine:
 
     def _begin_row(self, held: HeldRequest, index: int, family: Family) -> Row:
         if held.conditioning is None:
+            if held.request.vae:
+                # Now, and not after all of the steps.
+                self._residency.require_vae(held.request.vae, held.request.checkpoint)
             started = time.monotonic()
             held.conditioning = family.encode(held.request)
             held.encode_s = time.monotonic() - started
@@ -315,7 +344,7 @@ class Engine:
         """One denoiser call for all, then one sampler step for each row by itself."""
         started = time.monotonic()
         try:
-            prediction = predict(family, [member.row for member in members])
+            prediction = self._predict(key, family, [member.row for member in members])
         except Exception as error:  # noqa: BLE001 - the loop's edge: find whose fault it is
             self._blame(as_fault(error, "denoising"), key, family, members)
             return
@@ -329,6 +358,14 @@ class Engine:
                 self._fail(member.held, NumericFault("the prediction has values that are not finite"))
             else:
                 self._advance(member, prediction.combined[position : position + 1], started)
+
+    def _predict(self, key: BatchKey, family: Family, rows: Sequence[Row]) -> Prediction:
+        """One denoiser call; if a row does not fit even alone, once more without other weights beside it."""
+        with self._meter.measure(key, "denoising", len(rows)):
+            prediction = predict(family, rows)
+        if prediction.misfits and self._residency.evict_others(key.checkpoint):
+            prediction = predict(family, rows)
+        return prediction
 
     def _learn(self, key: BatchKey, prediction: Prediction) -> None:
         """Remember how long the call took, or how much of it fits into memory."""
@@ -379,15 +416,21 @@ class Engine:
         due = self._finisher.next_decode()
         if due is None:
             return
-        checkpoint, key, images = due
         try:
-            family = self._residency.get(checkpoint)
+            family = self._residency.get(due.checkpoint)
+            vae = self._residency.vae(due.vae, due.checkpoint) if due.vae else None
         except Exception as error:  # noqa: BLE001 - the loop's edge: these images fail, others go on
-            self._finisher.fail_next_decode(as_fault(error, f"loading checkpoint {checkpoint.name}"))
+            self._finisher.fail_next_decode(as_fault(error, f"loading checkpoint {due.checkpoint.name}"))
             return
         started = time.monotonic()
-        self._finisher.decode(family)
-        self._estimates.record_decode(key, images, time.monotonic() - started)
+        with self._meter.measure(due.key, "decoding", due.images):
+            self._finisher.decode(family, vae)
+        self._estimates.record_decode(due.key, due.images, time.monotonic() - started)
+
+    def _decode_resident(self) -> None:
+        """Decode what can be before another checkpoint is loaded, which may need the room of this one."""
+        while (due := self._finisher.next_decode()) and due.checkpoint.digest in self._residency.digests():
+            self._decode()
 
     def _collect(self) -> None:
         """Turn finished images into events; wait for one only when there is nothing else to do."""
@@ -429,6 +472,9 @@ class Engine:
 
     def _forget(self, request_id: str) -> bool:
         held = self._held.pop(request_id, None)
+        for row in held.rows.values() if held else ():
+            if row.release:
+                row.release()
         self._batcher.remove(request_id)
         self._finisher.forget(request_id)
         return held is not None

@@ -7,7 +7,8 @@ watchdog kills a process that exceeds it many times over.
 from __future__ import annotations
 
 from gpu_runtime.batching.batch_key import BatchKey
-from gpu_runtime.batching.step_times import CallShape, StepTimes
+from gpu_runtime.batching.step_batcher import HYSTERESIS_TURNS
+from gpu_runtime.batching.step_times import SMOOTHING, CallShape, StepTimes
 
 UNMEASURED_CALL_S = 60.0
 """A call of a shape that never ran: SD 1.5 at 2048 pixels takes about this long on a slow CPU."""
@@ -17,6 +18,13 @@ UNMEASURED_LOAD_S = 120.0
 
 UNMEASURED_ENCODE_S = 5.0
 """Encoding one request's prompts."""
+
+WORK_PER_LOAD = 3.0
+"""Seconds of steps for each second of loading while checkpoints that do not fit together take turns: at most
+a quarter of the device's time goes into loading them."""
+
+MAX_PATIENCE_S = 15.0
+"""Longest wait for a load that this may cause: callers who wait for their image give up after 25 s."""
 
 ESTIMATE_MARGIN = 1.5
 """From a moving average to an upper estimate."""
@@ -29,10 +37,14 @@ class Estimates:
         self._calls = StepTimes()
         self._decodes = StepTimes()
         self._encodes = StepTimes()
+        self._call_s: float | None = None
+        """Moving average over calls of all shapes."""
 
     def record_call(self, key: BatchKey, rows: int, seconds: float) -> None:
         """One denoiser call of `rows` forward rows."""
         self._calls.record(_shape(key), rows, seconds)
+        before = seconds if self._call_s is None else self._call_s
+        self._call_s = before + SMOOTHING * (seconds - before)
 
     def record_decode(self, key: BatchKey, images: int, seconds: float) -> None:
         """One decode."""
@@ -46,6 +58,13 @@ class Estimates:
         """Expected seconds of a call; proportional to the rows before anything was measured."""
         known = self._calls.estimate(_shape(key), rows)
         return float(rows) if known is None else known
+
+    def patience(self, load_s: float | None) -> int:
+        """Turns that resident checkpoints may take before one whose load takes about `load_s`."""
+        if load_s is None or not self._call_s:
+            return HYSTERESIS_TURNS
+        wait_s = min(WORK_PER_LOAD * load_s, MAX_PATIENCE_S)
+        return max(HYSTERESIS_TURNS, round(wait_s / self._call_s))
 
     def turn_s(self, key: BatchKey, *, rows: int, new_requests: int, is_resident: bool) -> float:
         """Upper estimate of a turn that may load weights and encode the prompts of `new_requests` first."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ from gpu_runtime.device_faults import as_fault, call_in_halves
 from gpu_runtime.errors import NumericFault, OutOfMemory, RuntimeFault
 from gpu_runtime.families.family import Family
 from gpu_runtime.images import Pixels, encode_png, resize, to_pixels
-from gpu_runtime.messages import CheckpointRef, ImageRequest
+from gpu_runtime.messages import CheckpointRef, ImageRequest, VaeRef
 
 DECODE_ROWS = 4
 """Most images a decode: it must not hold up the running rows for long, and its memory grows with it."""
@@ -37,6 +38,22 @@ class Denoised:
     key: BatchKey
     latents: Tensor
     """[1, C, h, w], float32, on the device."""
+
+    @property
+    def shares_with(self) -> tuple[BatchKey, str]:
+        """What must be equal for two images to be decoded together."""
+        return self.key, self.request.vae.digest if self.request.vae else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DueDecode:
+    """The next decode."""
+
+    checkpoint: CheckpointRef
+    key: BatchKey
+    vae: VaeRef | None
+    """Decodes in place of the checkpoint's own autoencoder."""
+    images: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,23 +95,33 @@ class Finisher:
             *(f.row for f in self._failed),
         ]
 
-    def next_decode(self) -> tuple[CheckpointRef, BatchKey, int] | None:
-        """Checkpoint, key and number of images of the next decode; None when no latents wait."""
+    def next_decode(self) -> DueDecode | None:
+        """What the next decode needs; None when no latents wait."""
         if not self._latents:
             return None
         first = self._latents[0]
-        alike = sum(d.key == first.key for d in self._latents)
-        return first.request.checkpoint, first.key, min(alike, DECODE_ROWS)
+        alike = sum(d.shares_with == first.shares_with for d in self._latents)
+        return DueDecode(
+            checkpoint=first.request.checkpoint,
+            key=first.key,
+            vae=first.request.vae,
+            images=min(alike, DECODE_ROWS),
+        )
 
-    def decode(self, family: Family) -> None:
+    def decodes_waiting(self) -> int:
+        """How many decodes the latents that wait need at most."""
+        return len(self._latents)
+
+    def decode(self, family: Family, vae: Any = None) -> None:
         """Decode the oldest latents and those like them, and start encoding. Raises DeviceLost only.
 
-        `family` is the loaded checkpoint that `next_decode` named.
+        `family` is the loaded checkpoint that `next_decode` named, `vae` the autoencoder
+        (untyped in diffusers) if it named one.
         """
         batch = self._take_alike()
         latents = torch.cat([image.latents for image in batch])
         try:
-            decoded = call_in_halves(lambda part: family.decode(latents[part]), len(batch))
+            decoded = call_in_halves(lambda part: family.decode(latents[part], vae), len(batch))
         except Exception as error:  # noqa: BLE001 - the loop's edge: these images fail, others go on
             fault = as_fault(error, "decoding an image")
             self._failed += [Finished(row=image.row, data=b"", fault=fault) for image in batch]
@@ -125,8 +152,8 @@ class Finisher:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _take_alike(self) -> list[Denoised]:
-        key = self._latents[0].key
-        batch = [image for image in self._latents if image.key == key][:DECODE_ROWS]
+        shared = self._latents[0].shares_with
+        batch = [image for image in self._latents if image.shares_with == shared][:DECODE_ROWS]
         taken = {image.row for image in batch}
         self._latents = deque(image for image in self._latents if image.row not in taken)
         return batch

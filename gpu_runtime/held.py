@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from gpu_runtime.batching.batch_key import BatchKey
 from gpu_runtime.families.family import Conditioning, Row
 from gpu_runtime.messages import ImageRequest, Progress, Timings
+from gpu_runtime.weights.family_facts import facts_of
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,8 +41,10 @@ class HeldRequest:
 
     @property
     def forward_rows(self) -> int:
-        """Denoiser rows that one image brings: two when guided."""
-        return 2 if self.request.guidance_scale > 1 else 1
+        """Denoiser rows that one image brings: two when guided by an unconditional row."""
+        facts = facts_of(self.request.checkpoint.family)
+        is_doubled = facts is None or facts.has_unconditional_rows
+        return 2 if is_doubled and self.request.guidance_scale > 1 else 1
 
     def progress(self) -> Progress:
         """Steps done so far over all images."""

@@ -3,9 +3,12 @@
 Every image owns its noise scheduler and its CPU generator, so its noise depends on its seed alone: not on
 the device, the neighbours or the step at which it was paused. Knows nothing about prompts or networks.
 
-Two habits of diffusers' Stable Diffusion pipelines are repeated here because images depend on them: the
-checkpoint's own scheduler configuration is corrected to `steps_offset=1, clip_sample=False`, and samplers
-that take `eta` get 0.
+Two habits of diffusers' pipelines are repeated here because images depend on them: Stable Diffusion 1 and 2
+correct the checkpoint's own scheduler configuration to `steps_offset=1, clip_sample=False`
+(`pipeline_config`), and samplers that take `eta` get 0.
+
+This file serves networks that predict noise or velocity on a variance-preserving schedule, and those that
+were trained with the preconditioning of Karras et al. (EDM). Rectified flow is in `flow_samplers.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import copy
 import inspect
 import json
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -25,7 +28,7 @@ from diffusers.configuration_utils import FrozenDict
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
-from gpu_runtime.errors import CheckpointMissing, WeightsCorrupt
+from gpu_runtime.errors import CheckpointMissing, UnsupportedCombination, WeightsCorrupt
 from gpu_runtime.messages import Sampler
 
 
@@ -44,6 +47,9 @@ class SamplerSpec:
 KARRAS = {"use_karras_sigmas": True}
 """Sigma schedule of Karras et al. 2022, arXiv:2206.00364, equation 5."""
 
+UNCLIPPED = {"clip_sample": False}
+"""These classes clip to -1..1 where the configuration is silent, which is meant for pixels, not latents."""
+
 SAMPLERS: dict[Sampler, SamplerSpec] = {
     Sampler.EULER: SamplerSpec("EulerDiscreteScheduler"),
     Sampler.EULER_KARRAS: SamplerSpec("EulerDiscreteScheduler", KARRAS),
@@ -61,12 +67,30 @@ SAMPLERS: dict[Sampler, SamplerSpec] = {
     Sampler.DEIS: SamplerSpec("DEISMultistepScheduler"),
     Sampler.UNIPC: SamplerSpec("UniPCMultistepScheduler"),
     Sampler.UNIPC_KARRAS: SamplerSpec("UniPCMultistepScheduler", KARRAS),
-    Sampler.DDIM: SamplerSpec("DDIMScheduler"),
-    Sampler.DDPM: SamplerSpec("DDPMScheduler"),
+    Sampler.DDIM: SamplerSpec("DDIMScheduler", UNCLIPPED),
+    Sampler.DDPM: SamplerSpec("DDPMScheduler", UNCLIPPED),
     Sampler.PNDM: SamplerSpec("PNDMScheduler", {"skip_prk_steps": True}),
     # 50 is the number of steps the consistency schedule was distilled with (its original_inference_steps).
     Sampler.LCM: SamplerSpec("LCMScheduler", max_steps=50),
 }
+
+EDM_SAMPLERS: dict[Sampler, SamplerSpec] = {
+    # Both classes space their noise levels as in Karras et al. unless the checkpoint says otherwise.
+    Sampler.EULER: SamplerSpec("EDMEulerScheduler"),
+    Sampler.EULER_KARRAS: SamplerSpec("EDMEulerScheduler", {"sigma_schedule": "karras"}),
+    Sampler.DPMPP_2M: SamplerSpec("EDMDPMSolverMultistepScheduler"),
+    Sampler.DPMPP_2M_KARRAS: SamplerSpec("EDMDPMSolverMultistepScheduler", {"sigma_schedule": "karras"}),
+}
+"""For checkpoints whose scheduler configuration is one of these classes, such as Playground v2.5."""
+
+DECLARED_ONLY: dict[str, str] = {
+    # Needs scipy, which we do without; both take the same settings.
+    "LMSDiscreteScheduler": "EulerDiscreteScheduler",
+    "TCDScheduler": "TCDScheduler",
+    "FlowMatchEulerDiscreteScheduler": "FlowMatchEulerDiscreteScheduler",
+    "FlowMatchHeunDiscreteScheduler": "FlowMatchHeunDiscreteScheduler",
+}
+"""Classes that checkpoints name besides those of the tables here, and the class that reads their settings."""
 
 MAX_STEPS = {sampler: spec.max_steps for sampler, spec in SAMPLERS.items()}
 
@@ -90,10 +114,14 @@ def read_scheduler_config(folder: Path) -> SchedulerConfig:
         class_name = values["_class_name"]
     except (ValueError, KeyError, TypeError) as error:
         raise WeightsCorrupt(f"{file} is not a scheduler configuration: {error}") from error
-    scheduler_class = _scheduler_class(class_name)
+    known = {spec.scheduler for spec in (*SAMPLERS.values(), *EDM_SAMPLERS.values())} | set(DECLARED_ONLY)
+    if class_name not in known:
+        raise WeightsCorrupt(f"scheduler class {class_name!r} is none of {', '.join(sorted(known))}")
     # Building the declared class fills in its own defaults, which from_config then hands to the sampler's
     # class or not, exactly as it does when a pipeline swaps its scheduler.
-    return pipeline_config(scheduler_class.from_config(values).config)
+    scheduler_class = getattr(diffusers, DECLARED_ONLY.get(class_name, class_name))
+    config: SchedulerConfig = scheduler_class.from_config(values).config
+    return config
 
 
 def pipeline_config(config: SchedulerConfig) -> SchedulerConfig:
@@ -106,38 +134,55 @@ def pipeline_config(config: SchedulerConfig) -> SchedulerConfig:
     return FrozenDict(values)
 
 
-def _scheduler_class(class_name: str) -> Any:  # diffusers' classes are untyped
-    known = {spec.scheduler for spec in SAMPLERS.values()}
-    if class_name not in known:
-        raise WeightsCorrupt(f"scheduler class {class_name!r} is none of {', '.join(sorted(known))}")
-    return getattr(diffusers, class_name)
+class PreparedSchedulers:
+    """Noise schedulers with their timesteps set, ready to be copied.
+
+    Setting one up takes 0.3 to 1.3 ms, for KDPM2 120 ms; so the first one of each kind is kept, untouched.
+    """
+
+    def __init__(self) -> None:
+        self._prepared: OrderedDict[Hashable, Any] = OrderedDict()  # untyped diffusers classes
+
+    def copy(self, key: Hashable, prepare: Callable[[], Any]) -> Any:  # an untyped diffusers class
+        """A copy of what `prepare` gave for this key the first time."""
+        prepared = self._prepared.pop(key, None) or prepare()
+        self._prepared[key] = prepared
+        while len(self._prepared) > MAX_PREPARED:
+            self._prepared.popitem(last=False)
+        return copy.deepcopy(prepared)
 
 
 class SamplerFactory:
-    """Makes the samplers of one checkpoint's images.
-
-    Setting up a noise scheduler takes 0.3 to 1.3 ms, for KDPM2 120 ms; so the first one of each sampler and
-    step count is kept, untouched, and copied for every image.
-    """
+    """Makes the samplers of one checkpoint's images."""
 
     def __init__(self, config: SchedulerConfig, device: torch.device) -> None:
         self._config = config
         self._device = device
-        self._prepared: OrderedDict[tuple[Sampler, int], Any] = OrderedDict()  # untyped diffusers classes
+        is_edm = str(config.get("_class_name", "")).startswith("EDM")
+        self._table = EDM_SAMPLERS if is_edm else SAMPLERS
+        self._prepared = PreparedSchedulers()
 
     def make(self, sampler: Sampler, *, steps: int, seed: int) -> RowSampler:
-        """The sampler of one image, at its first step."""
-        prepared = self._prepared.pop((sampler, steps), None) or self._prepare(sampler, steps)
-        self._prepared[sampler, steps] = prepared
-        while len(self._prepared) > MAX_PREPARED:
-            self._prepared.popitem(last=False)
-        return RowSampler(copy.deepcopy(prepared), steps=steps, seed=seed, device=self._device)
+        """The sampler of one image, at its first step. Raises UnsupportedCombination."""
+        spec = spec_of(sampler, self._table)
+        scheduler = self._prepared.copy((sampler, steps), lambda: self._prepare(spec, steps))
+        return RowSampler(scheduler, steps=steps, seed=seed, device=self._device)
 
-    def _prepare(self, sampler: Sampler, steps: int) -> Any:  # an untyped diffusers class
-        spec = SAMPLERS[sampler]
-        scheduler = _scheduler_class(spec.scheduler).from_config(self._config, **spec.overrides)
+    def _prepare(self, spec: SamplerSpec, steps: int) -> Any:  # an untyped diffusers class
+        scheduler = getattr(diffusers, spec.scheduler).from_config(self._config, **spec.overrides)
         scheduler.set_timesteps(steps, device=self._device)
         return scheduler
+
+
+def spec_of(sampler: Sampler, table: Mapping[Sampler, SamplerSpec]) -> SamplerSpec:
+    """The table's row. Raises UnsupportedCombination where it has none."""
+    spec = table.get(sampler)
+    if spec is None:
+        usable = ", ".join(each.value for each in table)
+        raise UnsupportedCombination(
+            f"sampler {sampler.value} does not fit this checkpoint; usable: {usable}"
+        )
+    return spec
 
 
 class RowSampler:
@@ -146,6 +191,9 @@ class RowSampler:
     def __init__(self, scheduler: Any, *, steps: int, seed: int, device: torch.device) -> None:
         """Takes over `scheduler`, with its timesteps set. Any: untyped in diffusers."""
         self._scheduler = scheduler
+        if hasattr(scheduler, "set_begin_index"):
+            # Otherwise the first step is searched by timestep, which fails where rounding made two equal.
+            scheduler.set_begin_index(0)
         self._generator = torch.Generator("cpu").manual_seed(seed)
         self._device = device
         self._steps = steps
@@ -166,16 +214,19 @@ class RowSampler:
 
     @property
     def timestep(self) -> float:
-        """The timestep of the next denoiser call, on the training scale (0 to 999)."""
+        """The timestep of the next denoiser call, on the training scale (0 to 1000)."""
         return self._timestep_values[self._position]
 
     def initial_latents(self, shape: tuple[int, int, int]) -> Tensor:
         """Pure noise at the sampler's first noise level: float32, [1, *shape], on the device."""
         noise = randn_tensor((1, *shape), generator=self._generator, device=self._device, dtype=torch.float32)
-        return noise * self._scheduler.init_noise_sigma
+        # Rectified-flow classes have no such attribute: their first noise level is pure noise of variance 1.
+        return noise * getattr(self._scheduler, "init_noise_sigma", 1.0)
 
     def scale(self, latents: Tensor) -> Tensor:
         """The denoiser's input for these latents; shape, dtype and device stay."""
+        if not hasattr(self._scheduler, "scale_model_input"):
+            return latents
         scaled: Tensor = self._scheduler.scale_model_input(latents, self._scheduler.timesteps[self._position])
         return scaled
 

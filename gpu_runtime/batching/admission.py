@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from gpu_runtime.messages import ImageRequest, Sampler
+from gpu_runtime.weights.family_facts import STEP_BATCHED, facts_of
 
 MAX_SEED = 2**32 - 1
 
@@ -29,6 +30,10 @@ class Limits:
     max_output_side_px: int = 8192
     max_images: int = 64
     max_prompt_chars: int = 10_000
+    max_loras: int = 8
+    max_lora_scale: float = 4.0
+    """Of its absolute value."""
+    max_embeddings: int = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,38 @@ def _refuse_weight(request: ImageRequest, limits: Limits) -> str:
     return f"weight must be a finite number above 0, not {request.weight}"
 
 
+def _refuse_loras(request: ImageRequest, limits: Limits) -> str:
+    loras = request.loras
+    if not loras:
+        return ""
+    facts = facts_of(request.checkpoint.family)
+    if facts is None or not facts.lora_targets:
+        return f"LoRAs are not supported for family {request.checkpoint.family!r}"
+    if len(loras) > limits.max_loras:
+        return f"a request has at most {limits.max_loras} LoRAs, not {len(loras)}"
+    if len({lora.digest for lora in loras}) < len(loras):
+        return "a LoRA may be named once a request"
+    for lora in loras:
+        if not abs(lora.scale) <= limits.max_lora_scale:
+            most = limits.max_lora_scale
+            return f"the scale of LoRA {lora.name!r} must be {-most:g} to {most:g}, not {lora.scale}"
+    return ""
+
+
+def _refuse_embeddings(request: ImageRequest, limits: Limits) -> str:
+    embeddings = request.embeddings
+    if not embeddings:
+        return ""
+    if request.checkpoint.family not in STEP_BATCHED:
+        return f"embeddings are not supported for family {request.checkpoint.family!r}"
+    if len(embeddings) > limits.max_embeddings:
+        return f"a request has at most {limits.max_embeddings} embeddings, not {len(embeddings)}"
+    tokens = [embedding.token for embedding in embeddings]
+    if not all(token.strip() for token in tokens) or len(set(tokens)) < len(tokens):
+        return "every embedding needs a word of its own"
+    return ""
+
+
 RULES: tuple[Callable[[ImageRequest, Limits], str], ...] = (
     _refuse_family,
     _refuse_sides,
@@ -124,5 +161,7 @@ RULES: tuple[Callable[[ImageRequest, Limits], str], ...] = (
     _refuse_seeds,
     _refuse_prompts,
     _refuse_weight,
+    _refuse_loras,
+    _refuse_embeddings,
 )
 """Each answers "" when it has no objection, else the reason."""

@@ -13,9 +13,10 @@ How a turn is decided
 
 Two guards override point 1:
 
-- **Ageing.** A request passed over STARVATION_TURNS turns in a row leads the next one.
 - **Hysteresis.** Loading weights costs as much as many steps, so a request whose checkpoint is not resident
-  waits until those that are have had HYSTERESIS_TURNS turns, or nothing else is left to do.
+  waits until those that are have had `Device.patience` turns, or nothing else is left to do.
+- **Ageing.** Among those that may lead, a request passed over STARVATION_TURNS turns in a row leads. It does
+  not shorten the hysteresis: two queues longer than that would reload each other at every turn.
 
 Assumptions: an account's rows cost what the caller says (`row_cost`); weights are fixed per request; an
 account that had nothing to do gains no credit for it.
@@ -37,7 +38,7 @@ STARVATION_TURNS = 50
 """At 20 ms a step this is a second; at 1 s a step nobody waits a minute for a first turn."""
 
 HYSTERESIS_TURNS = 16
-"""Most turns that requests with resident weights may take before one that needs a load."""
+"""Turns that requests with resident weights may take before one that needs a load, if loading is quick."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,8 @@ class Device:
     """Predicted duration of a call of so many forward rows, in any unit."""
     row_limit: Callable[[BatchKey], int]
     """Most forward rows that fit into memory at this key."""
+    patience: int = HYSTERESIS_TURNS
+    """Turns that requests with resident weights may take before one that needs a load."""
 
 
 @dataclass(slots=True)
@@ -156,7 +159,7 @@ class StepBatcher:
         if not self._requests:
             return None
         self._turn += 1
-        leader = self._choose_leader(device.resident)
+        leader = self._choose_leader(device)
         candidates = self._in_order(leader)
         room = _Room(rows=self.max_rows, forward_rows=device.row_limit(leader.key))
         chosen = [RowId(w.request_id, w.rows[0]) for w in candidates if room.take(w)]
@@ -164,23 +167,26 @@ class StepBatcher:
         self._charge(chosen)
         return Turn(key=leader.key, rows=tuple(chosen))
 
-    def _choose_leader(self, resident: Collection[str]) -> _Waiting:
-        waiting = self._requests.values()
-        starved = [w for w in waiting if self._passed_over(w) >= STARVATION_TURNS]
+    def _choose_leader(self, device: Device) -> _Waiting:
+        candidates = self._may_lead(device)
+        starved = [w for w in candidates if self._passed_over(w) >= STARVATION_TURNS]
         if starved:
             return min(starved, key=lambda w: (w.last_turn, w.arrival))
-        ready = [w for w in waiting if w.key.checkpoint in resident]
+        return min(candidates, key=self._precedence)
+
+    def _may_lead(self, device: Device) -> list[_Waiting]:
+        """Everybody, or those whose weights are there, or at last those whose weights are not."""
+        waiting = list(self._requests.values())
+        ready = [w for w in waiting if w.key.checkpoint in device.resident]
         if not ready or len(ready) == len(waiting):
             self._turns_since_load = 0
-        elif self._turns_since_load < HYSTERESIS_TURNS:
+            return waiting
+        if self._turns_since_load < device.patience:
             self._turns_since_load += 1
-            return min(ready, key=self._precedence)
-        else:
-            # Only those that were held back: else the resident account furthest behind could lead again.
-            self._turns_since_load = 0
-            held_back = [w for w in waiting if w.key.checkpoint not in resident]
-            return min(held_back, key=self._precedence)
-        return min(waiting, key=self._precedence)
+            return ready
+        self._turns_since_load = 0
+        # Only those that were held back: else the resident account furthest behind could lead again.
+        return [w for w in waiting if w.key.checkpoint not in device.resident]
 
     def _passed_over(self, waiting: _Waiting) -> int:
         """Consecutive turns, before this one, that brought no row of the request."""

@@ -6,7 +6,7 @@ when to decode and what a fault means are the engine's business.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -68,6 +68,8 @@ class Row:
     sampler: StepSampler
     latents: Tensor
     """[1, C, h, w], float32, on the device; unscaled, at the sampler's current noise level."""
+    release: Callable[[], None] | None = None
+    """Ends what the image holds besides memory; called when its request ends before its last step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +79,7 @@ class ForwardInputs:
     latents: Tensor
     """[B, C, h, w], the denoiser's dtype, on the device; scaled to the denoiser's range."""
     timesteps: Tensor
-    """[B], float32, on the device, 0 to 999."""
+    """[B], float32, on the device, 0 to 1000: the training scale, whatever scale the denoiser wants."""
     context: Tensor
     """[B, tokens, width], the denoiser's dtype, on the device."""
     guided: tuple[int, ...]

@@ -12,9 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderTiny,
+    FluxTransformer2DModel,
+    SD3Transformer2DModel,
+    UNet2DConditionModel,
+)
 from diffusers.utils import logging as diffusers_logging
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import (
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    T5EncoderModel,
+    T5Tokenizer,
+)
 from transformers.utils import logging as transformers_logging
 
 from gpu_runtime.errors import CheckpointMissing, UnsupportedCombination, WeightsCorrupt
@@ -25,8 +37,20 @@ NETWORKS: Mapping[str, Any] = {
     "AutoencoderKL": AutoencoderKL,
     "AutoencoderTiny": AutoencoderTiny,
     "CLIPTextModel": CLIPTextModel,
+    "CLIPTextModelWithProjection": CLIPTextModelWithProjection,
+    "FluxTransformer2DModel": FluxTransformer2DModel,
+    "SD3Transformer2DModel": SD3Transformer2DModel,
+    "T5EncoderModel": T5EncoderModel,
     "UNet2DConditionModel": UNet2DConditionModel,
 }
+
+TOKENIZERS: Mapping[str, Any] = {
+    "CLIPTokenizer": CLIPTokenizer,
+    "CLIPTokenizerFast": CLIPTokenizer,
+    "T5Tokenizer": T5Tokenizer,
+    "T5TokenizerFast": T5Tokenizer,
+}
+"""By the class that model_index.json names. A closed list: no code comes with a checkpoint."""
 
 
 def checkpoint_folder(path: str) -> Path:
@@ -49,20 +73,31 @@ def read_index(folder: Path) -> dict[str, Any]:
     return index
 
 
+def component_entries(index: Mapping[str, Any]) -> dict[str, tuple[str | None, str | None]]:
+    """Library and class of each component that model_index.json names, None for one that was left out.
+
+    Lists of other things are settings of the pipeline.
+    """
+    return {
+        name: (entry[0], entry[1])
+        for name, entry in index.items()
+        if isinstance(entry, list)
+        and len(entry) == 2
+        and not name.startswith("_")
+        and all(item is None or isinstance(item, str) for item in entry)
+    }
+
+
 def component_classes(folder: Path) -> dict[str, str]:
     """Class name of each component, from model_index.json."""
-    entries = {name: entry for name, entry in read_index(folder).items() if isinstance(entry, list)}
-    if any(len(entry) != 2 for entry in entries.values()):
-        raise WeightsCorrupt(f"{folder / 'model_index.json'} is damaged: a component needs library and class")
-    return {name: entry[1] for name, entry in entries.items() if entry[1]}
+    entries = component_entries(read_index(folder))
+    return {name: class_name for name, (_, class_name) in entries.items() if class_name}
 
 
-def load_network(
-    folder: Path, name: str, *, allowed: tuple[str, ...], dtype: torch.dtype, device: torch.device
-) -> Any:  # a diffusers or transformers module
-    """One component in eval mode on the device; `allowed` are the class names the family can use.
+def component_folder(folder: Path, name: str, *, allowed: tuple[str, ...]) -> tuple[str, Path]:
+    """Class name and folder of one component.
 
-    Raises CheckpointMissing, UnsupportedCombination or WeightsCorrupt.
+    Raises CheckpointMissing when it is not there, UnsupportedCombination when it is none of `allowed`.
     """
     class_name = component_classes(folder).get(name)
     subfolder = folder / name
@@ -70,13 +105,18 @@ def load_network(
         raise CheckpointMissing(f"{folder} has no component {name!r}")
     if class_name not in allowed:
         raise UnsupportedCombination(f"{subfolder} is a {class_name}; this family takes {', '.join(allowed)}")
-    _check_files(subfolder)
+    return class_name, subfolder
+
+
+def load_module(network_class: Any, folder: Path, *, dtype: torch.dtype, device: torch.device) -> Any:
+    """A component of this class in eval mode on the device. Raises CheckpointMissing or WeightsCorrupt."""
+    _check_files(folder)
     # A worker's log is no terminal; both libraries draw a bar for every network otherwise.
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
     try:
-        network, report = NETWORKS[class_name].from_pretrained(
-            str(subfolder),
+        network, report = network_class.from_pretrained(
+            str(folder),
             torch_dtype=dtype,
             use_safetensors=True,
             local_files_only=True,
@@ -85,21 +125,18 @@ def load_network(
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         if isinstance(error, torch.OutOfMemoryError):
             raise
-        raise WeightsCorrupt(f"{subfolder} could not be loaded: {error}") from error
-    _require_complete(subfolder, report)
+        raise WeightsCorrupt(f"{folder} could not be loaded: {error}") from error
+    _require_complete(folder, report)
     network.requires_grad_(False)
     return network.eval().to(device)
 
 
-def load_tokenizer(folder: Path, name: str = "tokenizer") -> Any:  # a transformers tokenizer
-    """The CLIP tokenizer of a checkpoint. Raises CheckpointMissing or WeightsCorrupt."""
-    subfolder = folder / name
-    if not subfolder.is_dir():
-        raise CheckpointMissing(f"{folder} has no component {name!r}")
+def read_tokenizer(class_name: str, folder: Path) -> Any:
+    """The tokenizer of a component's folder. Raises WeightsCorrupt."""
     try:
-        return CLIPTokenizer.from_pretrained(str(subfolder), local_files_only=True)
+        return TOKENIZERS[class_name].from_pretrained(str(folder), local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WeightsCorrupt(f"{subfolder} could not be loaded: {error}") from error
+        raise WeightsCorrupt(f"{folder} could not be loaded: {error}") from error
 
 
 def _check_files(subfolder: Path) -> None:

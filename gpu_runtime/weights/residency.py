@@ -1,84 +1,373 @@
-"""Which checkpoints are on the device: at most MAX_RESIDENT, the least recently used goes first.
+"""Which checkpoints can be used at once, and what becomes of those that cannot.
 
-Assumptions a reader may attack: checkpoints of one machine are of similar size, so a count stands in for
-bytes until `budget.py` measures them; nothing but the engine holds a checkpoint, so forgetting it frees it;
-the engine is single-threaded, so there is no lock.
+Cold on disk, staged in host memory, resident on the device: a checkpoint is resident when all of its
+components are, and then it has a family object. Components, not checkpoints, are what is loaded and evicted.
+A component is known by the real path of its folder and a stamp of its files, so fine-tunes share text encoders and autoencoder, and
+what they share is on the device once. When a component leaves or is overwritten, the family objects that use
+it are dropped with it; whoever needs one asks `get` at every turn.
+
+How weights leave the device:
+
+- To make room: what `budget.py` ranks first. Never what is pinned, never parts of what is loaded just now.
+- For being idle: after `CheckpointRef.keep_alive_s` or else the configured seconds; 0 is never. What is
+  pinned or needed by a held request stays. What leaves stays staged.
+- By `unload`: at once, from staging as well, pinned or not.
+
+Families with networks of their own are one unit with the bytes of all their files.
+
+Assumptions a reader may attack: nobody but the engine holds families and modules, and only within a turn;
+files never change while they are in use; single-threaded, so there is no lock.
 """
 
 from __future__ import annotations
 
+import gc
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from gpu_runtime.device_faults import is_out_of_memory, release_cached_memory
+import torch
+
+from gpu_runtime.errors import UnsupportedCombination
 from gpu_runtime.families.family import Family
-from gpu_runtime.messages import CheckpointRef
+from gpu_runtime.messages import CheckpointRef, HeldWeights, VaeRef
+from gpu_runtime.messages import Residency as Place
+from gpu_runtime.weights.budget import Allowance
+from gpu_runtime.weights.checkpoint_files import (
+    component_folders,
+    component_stamp,
+    network_folders,
+    weights_bytes,
+)
+from gpu_runtime.weights.device_weights import ComponentId, DeviceWeights, Standing
+from gpu_runtime.weights.loader import NETWORKS, checkpoint_folder
+from gpu_runtime.weights.slots import SlotPool
+from gpu_runtime.weights.staging import Staging
+from gpu_runtime.weights.vae_override import require_fitting
 
-MAX_RESIDENT = 2
-"""Two checkpoints that take turns must not reload each other at every switch."""
+AskNetwork = Callable[[Path, str, torch.dtype], Any]
+"""Takes a component's folder, its class name and a dtype; returns the module on the device."""
+
+LoadCheckpoint = Callable[[CheckpointRef, AskNetwork], Family]
+"""Builds the family object of a checkpoint, asking for each of its networks."""
 
 
-@dataclass(frozen=True, slots=True)
-class Resident:
-    """One checkpoint on the device."""
+@dataclass(slots=True, kw_only=True)
+class _Known:
+    """A checkpoint that was used since it was last cold; or an autoencoder in place of a checkpoint's own."""
 
-    name: str
-    family: Family
+    digest: str
+    used_at: float
+    ref: CheckpointRef | None = None
+    """None for an autoencoder."""
+    parts: tuple[Hashable, ...] = ()
+    """Keys of what it brings to the device."""
+    is_complete: bool = False
+    """Whether `parts` is everything: false after a load that failed."""
+    family: Family | None = None
+    """None while a part is missing from the device, and for an autoencoder."""
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether its parts on the device serve it: a checkpoint that lost one needs the others no longer."""
+        return self.family is not None or self.ref is None
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether its parts must stay."""
+        return self.family is not None and self.ref is not None and self.ref.is_pinned
 
 
 class Residency:
-    """Least-recently-used set of loaded checkpoints."""
+    """Loads checkpoints and lets them go."""
 
-    def __init__(self, load: Callable[[CheckpointRef], Family], *, most: int = MAX_RESIDENT) -> None:
-        self._load = load
-        self._most = most
-        self._resident: OrderedDict[str, Resident] = OrderedDict()
+    def __init__(
+        self,
+        load: LoadCheckpoint,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        pool: SlotPool,
+        staging: Staging,
+        allowance: Callable[[], Allowance],
+        is_whole: Callable[[str], bool] = lambda family: False,
+        wanted: Callable[[], Collection[str]] = frozenset,
+        keep_alive_s: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`dtype` is the denoisers'; `is_whole` says of a family whether it brings networks of its own.
+
+        `wanted` are the digests, of checkpoints and of autoencoders, that held requests need.
+        """
+        self._load_family = load
+        self._dtype = dtype
+        self._staging = staging
+        self._allowance = allowance
+        self._is_whole = is_whole
+        self._wanted = wanted
+        self._keep_alive_s = keep_alive_s
+        self._clock = clock
+        self._weights = DeviceWeights(
+            device,
+            pool=pool,
+            staging=staging,
+            allowance=allowance,
+            standing=self._standing,
+            on_evicted=self._forget_families,
+        )
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._busy: frozenset[Hashable] = frozenset()
+        """What must stay while something is loaded: folders of components, and the checkpoint's digest."""
         self.last_load_s: float | None = None
-        """Duration of the latest load, None before the first."""
+        """Duration of the latest load of a checkpoint, None before the first."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of weights on the device, shared ones counted once."""
+        return self._weights.size_bytes
+
+    @property
+    def budget_bytes(self) -> int:
+        """Bytes of weights above which unused ones leave."""
+        return self._allowance().target_bytes
+
+    @property
+    def loads(self) -> int:
+        """Components and whole pipelines brought to the device so far."""
+        return self._weights.loads
 
     def digests(self) -> frozenset[str]:
         """Digests of the resident checkpoints."""
-        return frozenset(self._resident)
+        return frozenset(known.digest for known in self._known.values() if known.family is not None)
 
     def names(self) -> tuple[str, ...]:
         """Names of the resident checkpoints, the most recently used last."""
-        return tuple(resident.name for resident in self._resident.values())
+        resident = (known for known in self._known.values() if known.family is not None)
+        return tuple(known.ref.name for known in resident if known.ref)
+
+    def held(self) -> tuple[HeldWeights, ...]:
+        """Every checkpoint above cold, the most recently used last."""
+        self._prune()
+        now = self._clock()
+        return tuple(
+            HeldWeights(
+                name=known.ref.name,
+                digest=known.digest,
+                family=known.ref.family,
+                residency=self._place(known),
+                size_bytes=sum(self._size_of(part) for part in known.parts),
+                is_pinned=known.ref.is_pinned,
+                idle_s=now - known.used_at,
+            )
+            for known in self._known.values()
+            if known.ref and self._place(known) is not Place.COLD
+        )
 
     def get(self, checkpoint: CheckpointRef) -> Family:
-        """The checkpoint's pipeline, loaded if need be. Raises what loading raises."""
-        resident = self._resident.get(checkpoint.digest)
-        if resident is None:
-            resident = Resident(checkpoint.name, self._load_with_room(checkpoint))
-            self._resident[checkpoint.digest] = resident
-        self._resident.move_to_end(checkpoint.digest)
-        return resident.family
+        """The checkpoint's pipeline, loaded if need be; valid until the next call of any method here.
+
+        Raises what loading raises, OutOfMemory when it does not fit beside what must stay.
+        """
+        if checkpoint.digest not in self._known:
+            self._prune()
+        known = self._touch(checkpoint.digest)
+        known.ref = checkpoint
+        if known.family is None:
+            started = self._clock()
+            known.family = self._load(known, checkpoint)
+            known.used_at = self._clock()
+            self.last_load_s = known.used_at - started
+        return known.family
+
+    def require_vae(self, vae: VaeRef, checkpoint: CheckpointRef) -> str:
+        """Class name of an autoencoder that may stand in for the checkpoint's own.
+
+        Reads configurations only. Raises UnsupportedCombination, CheckpointMissing or WeightsCorrupt.
+        """
+        own = component_folders(checkpoint_folder(checkpoint.path)).get("vae")
+        if own is None:
+            raise UnsupportedCombination(f"{checkpoint.name} has no autoencoder that another could replace")
+        class_name = require_fitting(Path(vae.path), own)
+        if class_name not in NETWORKS:
+            raise UnsupportedCombination(f"autoencoders of class {class_name} cannot be exchanged")
+        return class_name
+
+    def vae(self, vae: VaeRef, checkpoint: CheckpointRef) -> Any:
+        """An autoencoder in place of the checkpoint's own, loaded if need be. Any: untyped in diffusers.
+
+        The checkpoint's own parts stay. Raises as `require_vae` and `get` do.
+        """
+        network_class = NETWORKS[self.require_vae(vae, checkpoint)]
+        # float32 as the families take their own.
+        identity = _identity(Path(vae.path), torch.float32)
+        with self._protecting(checkpoint):
+            module = self._weights.component(identity, network_class)
+        known = self._touch(vae.digest)
+        known.parts = (identity,)
+        known.is_complete = True
+        return module
 
     def unload(self, digest: str | None, *, keep: Collection[str]) -> int:
-        """Forget one checkpoint, or all; never those in `keep`. Returns how many went."""
-        going = [d for d in self._resident if d not in keep and digest in (None, d)]
-        for each in going:
-            del self._resident[each]
-        release_cached_memory()
-        return len(going)
+        """Forget one checkpoint or autoencoder, or with None all; never those in `keep`.
 
-    def _load_with_room(self, checkpoint: CheckpointRef) -> Family:
-        started = time.monotonic()
-        while len(self._resident) >= self._most:
-            self._evict()
-        while True:
-            try:
-                family = self._load(checkpoint)
-            except (RuntimeError, MemoryError) as error:
-                if not (is_out_of_memory(error) and self._resident):
-                    raise
+        What others use stays. Returns the bytes freed: on the device and, where that is other memory, staged.
+        """
+        freed = 0
+        for known in [k for k in self._known.values() if k.digest not in keep and digest in (None, k.digest)]:
+            del self._known[known.digest]
+            on_device = self._release(known)
+            staged = self._staging.drop(part for part in known.parts if not self._users(part))
+            freed += on_device + staged if self._staging.is_separate else max(on_device, staged)
+        return freed
+
+    def evict_others(self, digest: str) -> int:
+        """Take everything off the device that neither this checkpoint nor a pinned one needs.
+
+        It stays staged. Returns the bytes freed.
+        """
+        known = self._known.get(digest)
+        own = known.parts if known else ()
+        leaving = [p for p in self._weights.present() if p not in own and not self._standing(p).is_protected]
+        return sum(self._weights.evict(part) for part in leaving)
+
+    def is_unload_due(self) -> bool:
+        """Whether some checkpoint has been idle for longer than it is kept."""
+        return bool(self._expired())
+
+    def unload_idle(self) -> int:
+        """Take what has been idle for too long off the device; it stays staged. Returns the bytes freed."""
+        return sum(self._release(known) for known in self._expired())
+
+    def _load(self, known: _Known, checkpoint: CheckpointRef) -> Family:
+        known.is_complete = False
+        with self._protecting(checkpoint):
+            if self._is_whole(checkpoint.family):
+                family = self._load_whole(known, checkpoint)
             else:
-                self.last_load_s = time.monotonic() - started
-                return family
-            # Outside the handler: the traceback would keep the half-loaded network alive.
-            self._evict()
+                family = self._load_parts(known, checkpoint)
+        known.is_complete = True
+        return family
 
-    def _evict(self) -> None:
-        self._resident.popitem(last=False)
-        release_cached_memory()
+    def _load_whole(self, known: _Known, checkpoint: CheckpointRef) -> Family:
+        def refuse(folder: Path, class_name: str, dtype: torch.dtype) -> Any:
+            raise UnsupportedCombination(f"family {checkpoint.family} loads its own networks, not {folder}")
+
+        folders = component_folders(checkpoint_folder(checkpoint.path)).values()
+        size_bytes = sum(weights_bytes(folder, self._dtype) for folder in set(folders))
+        known.parts = (checkpoint.digest,)
+        return self._weights.whole(
+            checkpoint.digest, size_bytes, lambda: self._load_family(checkpoint, refuse)
+        )
+
+    def _load_parts(self, known: _Known, checkpoint: CheckpointRef) -> Family:
+        def ask(folder: Path, class_name: str, dtype: torch.dtype) -> Any:
+            identity = _identity(folder, dtype)
+            module = self._weights.component(identity, NETWORKS[class_name])
+            known.parts = (*known.parts, identity)
+            return module
+
+        # Before anything leaves for it.
+        self._weights.require_possible(self._missing_bytes(checkpoint))
+        known.parts = ()
+        return self._load_family(checkpoint, ask)
+
+    def _missing_bytes(self, checkpoint: CheckpointRef) -> int:
+        """Bytes that loading its components takes. A lower bound: some take more than the denoiser's dtype."""
+        here = {(key.folder, key.stamp) for key in self._weights.present() if isinstance(key, ComponentId)}
+        folders = set(network_folders(checkpoint_folder(checkpoint.path)))
+        missing = [folder for folder in folders if (folder, component_stamp(folder)) not in here]
+        return sum(weights_bytes(folder, self._dtype) for folder in missing)
+
+    @contextmanager
+    def _protecting(self, checkpoint: CheckpointRef) -> Iterator[None]:
+        """Nothing of the checkpoint leaves the device within the block."""
+        folders = component_folders(checkpoint_folder(checkpoint.path)).values()
+        self._busy = frozenset({checkpoint.digest, *folders})
+        try:
+            yield
+        finally:
+            self._busy = frozenset()
+
+    def _touch(self, digest: str) -> _Known:
+        known = self._known.setdefault(digest, _Known(digest=digest, used_at=0.0))
+        known.used_at = self._clock()
+        self._known.move_to_end(digest)
+        return known
+
+    def _standing(self, part: Hashable) -> Standing:
+        """What `DeviceWeights` asks before it evicts."""
+        users = self._users(part)
+        wanted = self._wanted()
+        is_busy = (part.folder if isinstance(part, ComponentId) else part) in self._busy
+        return Standing(
+            is_protected=is_busy or any(user.is_pinned for user in users),
+            is_wanted=any(user.digest in wanted for user in users),
+            users=frozenset(user.digest for user in users if user.is_usable),
+            idle_s=min((self._clock() - user.used_at for user in users), default=float("inf")),
+        )
+
+    def _users(self, part: Hashable) -> list[_Known]:
+        return [known for known in self._known.values() if part in known.parts]
+
+    def _forget_families(self, part: Hashable) -> None:
+        """What `DeviceWeights` reports: families with this part must not be called again."""
+        for known in self._users(part):
+            known.family = None
+        if not isinstance(part, ComponentId):
+            # Pipelines refer to themselves; without this their memory is free at some later time.
+            gc.collect()
+
+    def _release(self, known: _Known) -> int:
+        """Take off the device what no other resident checkpoint uses. Returns the bytes freed."""
+        parts = self._parts_of_nobody_else(known)
+        known.family = None
+        return sum(self._weights.evict(part) for part in parts)
+
+    def _parts_of_nobody_else(self, known: _Known) -> list[Hashable]:
+        """Parts on the device that would be without use if this checkpoint went."""
+        here = self._weights.present()
+        others = (other for other in self._known.values() if other is not known and other.is_usable)
+        kept = {part for other in others for part in other.parts}
+        return [part for part in known.parts if part in here and part not in kept]
+
+    def _expired(self) -> list[_Known]:
+        now, wanted = self._clock(), self._wanted()
+        return [
+            known
+            for known in self._known.values()
+            if 0 < self._keep_alive_of(known) <= now - known.used_at
+            and known.digest not in wanted
+            and not (known.ref and known.ref.is_pinned)
+            and (known.family is not None or self._parts_of_nobody_else(known))
+        ]
+
+    def _keep_alive_of(self, known: _Known) -> float:
+        own = known.ref.keep_alive_s if known.ref else None
+        return self._keep_alive_s if own is None else own
+
+    def _place(self, known: _Known) -> Place:
+        if known.family is not None:
+            return Place.RESIDENT
+        here = self._weights.present()
+        if known.is_complete and all(part in here or self._staging.has(part) for part in known.parts):
+            return Place.STAGED
+        return Place.COLD
+
+    def _size_of(self, part: Hashable) -> int:
+        return self._weights.size_of(part) or self._staging.size_of(part)
+
+    def _prune(self) -> None:
+        """Forget those of which nothing is left above cold."""
+        here = self._weights.present()
+        for known in list(self._known.values()):
+            if known.family is None and not any(p in here or self._staging.has(p) for p in known.parts):
+                del self._known[known.digest]
+
+
+def _identity(folder: Path, dtype: torch.dtype) -> ComponentId:
+    real = folder.resolve()
+    return ComponentId(real, component_stamp(real), dtype)

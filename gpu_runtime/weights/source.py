@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
+from gpu_runtime.adapters.bank import AdapterBank
 from gpu_runtime.devices import DevicePlan
 from gpu_runtime.samplers import SchedulerConfig, read_scheduler_config
+from gpu_runtime.weights.checkpoint_files import Stamp, component_stamp
 from gpu_runtime.weights.loader import (
+    TOKENIZERS,
     checkpoint_folder,
     component_classes,
-    load_network,
-    load_tokenizer,
+    component_folder,
     read_index,
+    read_tokenizer,
 )
 
 
@@ -25,6 +29,10 @@ class WeightsSource(Protocol):
     plan: DevicePlan
     prompt_cache_entries: int
     """Encoded prompts to keep, 0 for none."""
+    folder: Path
+    """The checkpoint's folder, for families that load whole pipelines and know their parts themselves."""
+    adapters: AdapterBank
+    """LoRAs and embeddings, shared by all checkpoints of an engine."""
 
     def has(self, name: str) -> bool:
         """Whether the checkpoint has a component of this name."""
@@ -46,31 +54,56 @@ class WeightsSource(Protocol):
         """The checkpoint's noise-scheduler configuration. Raises CheckpointMissing or WeightsCorrupt."""
 
 
-class FolderSource:
-    """Loads every part straight from a folder in the diffusers layout and keeps nothing."""
+class ResidentSource:
+    """Asks the residency for the networks, so that they are shared and accounted for."""
 
-    def __init__(self, path: str, plan: DevicePlan, *, prompt_cache_entries: int = 0) -> None:
-        """Raises CheckpointMissing unless the folder holds a model_index.json."""
+    def __init__(
+        self,
+        path: str,
+        plan: DevicePlan,
+        *,
+        ask_network: Callable[[Path, str, torch.dtype], Any],
+        adapters: AdapterBank,
+        prompt_cache_entries: int = 0,
+    ) -> None:
+        """`ask_network` takes a component's folder, its class name and a dtype.
+
+        Raises CheckpointMissing unless the folder holds a model_index.json.
+        """
         self.plan = plan
         self.prompt_cache_entries = prompt_cache_entries
-        self._folder = checkpoint_folder(path)
+        self.adapters = adapters
+        self.folder = checkpoint_folder(path)
+        self._ask_network = ask_network
 
     def has(self, name: str) -> bool:
-        return name in component_classes(self._folder)
+        return name in component_classes(self.folder)
 
     def settings(self) -> Mapping[str, Any]:
-        return index_settings(self._folder)
+        return index_settings(self.folder)
 
     def network(self, name: str, *, allowed: tuple[str, ...], dtype: torch.dtype | None = None) -> Any:
-        return load_network(
-            self._folder, name, allowed=allowed, dtype=dtype or self.plan.dtype, device=self.plan.device
-        )
+        class_name, folder = component_folder(self.folder, name, allowed=allowed)
+        return self._ask_network(folder, class_name, dtype or self.plan.dtype)
 
     def tokenizer(self, name: str = "tokenizer") -> Any:
-        return load_tokenizer(self._folder, name)
+        class_name, folder = component_folder(self.folder, name, allowed=tuple(TOKENIZERS))
+        real = folder.resolve()
+        return shared_tokenizer(class_name, real, component_stamp(real))
 
     def scheduler_config(self) -> SchedulerConfig:
-        return read_scheduler_config(self._folder / "scheduler")
+        return read_scheduler_config(self.folder / "scheduler")
+
+
+@lru_cache(maxsize=32)
+def shared_tokenizer(class_name: str, folder: Path, stamp: Stamp) -> Any:
+    """The tokenizer of a component's real folder, read once: it takes longer than swapping the weights.
+
+    `stamp` is that of the files now, so that others in their place are read again.
+
+    Callers must not change it. Raises WeightsCorrupt.
+    """
+    return read_tokenizer(class_name, folder)
 
 
 def index_settings(folder: Path) -> Mapping[str, Any]:

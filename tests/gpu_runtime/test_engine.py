@@ -23,6 +23,7 @@ from gpu_runtime.messages import (
 from tests.gpu_runtime.driving import Outcome, drive, image_request, pixels, run_all
 from tests.gpu_runtime.faulty_family import Faults
 from tests.gpu_runtime.tiny_models import save_checkpoint
+from tests.gpu_runtime.weight_store import megabytes, size_of
 
 
 @pytest.fixture
@@ -189,9 +190,11 @@ def test_requests_for_different_checkpoints_take_turns(
 
 
 def test_least_recently_used_checkpoint_makes_room_for_a_third(
-    engine: Engine, checkpoint: CheckpointRef, v_checkpoint: CheckpointRef, tmp_path: Path
+    checkpoint: CheckpointRef, v_checkpoint: CheckpointRef, tmp_path: Path
 ) -> None:
     third = save_checkpoint(tmp_path / "third", seed=3)
+    room_for_two = megabytes(size_of(checkpoint, v_checkpoint))
+    engine = Engine(EngineConfig(check_invariants=True, weights_budget_mb=room_for_two))
     for name, which in (("a", checkpoint), ("b", v_checkpoint), ("c", checkpoint), ("d", third)):
         run_all(engine, [image_request(name, which)])
     assert engine.info().resident == (checkpoint.name, "third")

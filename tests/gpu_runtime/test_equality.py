@@ -9,7 +9,6 @@ with random weights turn a relative change of 1e-7 of the noise into 2e-4, in th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import diffusers
@@ -19,20 +18,10 @@ import torch
 from diffusers import StableDiffusionPipeline
 from torch import Tensor
 
-from gpu_runtime.config import EngineConfig
-from gpu_runtime.engine import Engine
 from gpu_runtime.messages import CheckpointRef, ImageRequest, Sampler
 from gpu_runtime.samplers import SAMPLERS
-from tests.gpu_runtime.driving import Outcome, drive, image_request, pixels
-
-LATENT_TOLERANCE = 1e-5
-PIXEL_TOLERANCE = 1
-
-
-@dataclass
-class Rendered:
-    latents: Tensor
-    pixels: Any
+from tests.gpu_runtime.driving import image_request
+from tests.gpu_runtime.rendering import Rendered, assert_equal, render
 
 
 class Reference:
@@ -80,34 +69,6 @@ class Reference:
 @pytest.fixture(scope="module")
 def reference() -> Reference:
     return Reference()
-
-
-def render(requests: list[ImageRequest], *, head_start: int = 0, max_rows: int = 16) -> dict[str, Rendered]:
-    """Run requests on a fresh engine; all but the first get `head_start` steps before the first joins."""
-    latents: dict[str, Tensor] = {}
-    config = EngineConfig(check_invariants=True, max_rows=max_rows)
-    engine = Engine(
-        config, observe_latents=lambda name, index, value: latents.__setitem__(f"{name}/{index}", value)
-    )
-    outcome = Outcome()
-    for request in requests[1:]:
-        engine.submit(request)
-    for _ in range(head_start):
-        outcome.events += engine.step()
-    engine.submit(requests[0])
-    drive(engine, outcome)
-    engine.close()
-    return {
-        f"{r.request_id}/{index}": Rendered(latents[f"{r.request_id}/{index}"], pixels(image.data))
-        for r in requests
-        for index, image in outcome.images(r.request_id).items()
-    }
-
-
-def assert_equal(ours: Rendered, theirs: Rendered) -> None:
-    error = float((ours.latents - theirs.latents).abs().max() / theirs.latents.abs().max())
-    assert error <= LATENT_TOLERANCE
-    assert int(np.abs(ours.pixels - theirs.pixels).max()) <= PIXEL_TOLERANCE
 
 
 def neighbours(checkpoint: CheckpointRef) -> list[ImageRequest]:

@@ -1,0 +1,235 @@
+"""Every family that runs through diffusers' own pipeline: PixArt, Sana, FLUX.2, Qwen-Image and many others.
+
+Each image is one call of the pipeline, held after every step (`PipelineRun`), so that the engine moves all of
+its images one step a turn: progress, cancelling, fairness and other requests in between are as with the
+families that share steps. What is not shared is the denoiser call itself: each row makes its own.
+
+The checkpoint's own noise scheduler makes the steps; a request's sampler is ignored. An image equals that of
+the plain pipeline called with a CPU generator of the same seed. After the last step one more turn runs the
+autoencoder, and the "latents" handed on are the finished image. Adapters, embeddings and other autoencoders
+are refused: each of these architectures would need its own layer names.
+
+When the weights leave the device between two turns, this object goes and its runs end with it. The next one
+repeats the steps that were done; their number and the seed say all there is to know about an image.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gpu_runtime.errors import UnsupportedCombination
+from gpu_runtime.families.family import Conditioning, ForwardInputs, Row, TextEncoding
+from gpu_runtime.families.generic_pipelines import PIPELINES, RENAMED, STATEFUL, PipelineSpec, call_arguments
+from gpu_runtime.families.pipeline_run import OnStep, PipelineRun
+from gpu_runtime.messages import ImageRequest
+from gpu_runtime.weights.family_facts import FAMILY_FACTS
+from gpu_runtime.weights.pipeline_loader import load_pipeline
+from gpu_runtime.weights.source import WeightsSource
+
+
+class PipelineSampler:
+    """The position of one image; a `family.StepSampler`.
+
+    `advance` only takes note of what `GenericFamily.forward` did, which may have been called more than once.
+    """
+
+    def __init__(self, request: ImageRequest, index: int) -> None:
+        self.request = request
+        self.index = index
+        self.position = 0
+        """Turns that this image has had: one a step, and one for the autoencoder."""
+        self.run: PipelineRun | None = None
+        self.is_done = False
+
+    @property
+    def steps_done(self) -> int:
+        """Steps in the user's count; some checkpoints' noise schedulers take more turns than that."""
+        return min(self.position, self.request.steps)
+
+    @property
+    def timestep(self) -> float:
+        """Of no use here: the pipeline keeps its own."""
+        return 0.0
+
+    def scale(self, latents: Tensor) -> Tensor:
+        return latents
+
+    def release(self) -> None:
+        """End the pipeline's call."""
+        if self.run:
+            self.run.stop()
+
+    def advance(self, prediction: Tensor, latents: Tensor) -> Tensor:
+        """The latents one step later; after the last turn the image, float32 [1, 3, H, W], -1 to 1."""
+        run = self.run
+        if run is None or run.position != self.position + 1:
+            raise RuntimeError("the pipeline was not moved by one step")
+        self.position = run.position
+        self.is_done = run.is_finished
+        moved = run.image if run.is_finished else run.latents
+        return latents if moved is None else moved
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineInputs(ForwardInputs):
+    """One turn: every image's position."""
+
+    samplers: tuple[PipelineSampler, ...]
+
+
+class GenericFamily:
+    """One loaded checkpoint."""
+
+    def __init__(self, source: WeightsSource) -> None:
+        """Raises CheckpointMissing, WeightsCorrupt or UnsupportedCombination."""
+        self._plan = source.plan
+        loaded = load_pipeline(
+            source.folder, PIPELINES, dtype=self._plan.dtype, device=self._plan.device, renamed=RENAMED
+        )
+        self._pipeline = loaded.pipeline
+        self._spec = PIPELINES[loaded.class_name]
+        package = self._spec.package
+        if package and not importlib.util.find_spec(package):
+            raise UnsupportedCombination(f"{loaded.class_name} needs the Python package {package}")
+        self._runs: weakref.WeakSet[PipelineRun] = weakref.WeakSet()
+        weakref.finalize(self, _stop_all, self._runs)
+
+    def encode(self, request: ImageRequest) -> Conditioning:
+        """Check the request; the prompt is encoded by each image's own call."""
+        _refuse_extras(self._spec, request)
+        nothing = TextEncoding(tokens=torch.zeros(1, 0, 0))
+        return Conditioning(
+            positive=nothing,
+            # As many forward rows as the step batcher counts for a request of this guidance.
+            negative=nothing if request.guidance_scale > 1 else None,
+            guidance_scale=request.guidance_scale,
+        )
+
+    def begin(self, request: ImageRequest, index: int, conditioning: Conditioning) -> Row:
+        """Image `index` before its first step."""
+        latents = torch.zeros(1, 1, 1, 1, device=self._plan.device)
+        sampler = PipelineSampler(request, index)
+        return Row(conditioning=conditioning, sampler=sampler, latents=latents, release=sampler.release)
+
+    def rows(self, rows: Sequence[Row]) -> ForwardInputs:
+        """The positions of all images. Raises TypeError for rows of another family."""
+        samplers = tuple(_own_sampler(row) for row in rows)
+        guided = tuple(i for i, row in enumerate(rows) if row.conditioning.negative is not None)
+        device = self._plan.device
+        return PipelineInputs(
+            latents=torch.zeros(len(rows) + len(guided), 1, 1, 1, device=device),
+            timesteps=torch.zeros(len(rows) + len(guided), device=device),
+            context=torch.zeros(len(rows) + len(guided), 0, 0, device=device),
+            guided=guided,
+            guidance=torch.zeros(len(guided), 1, 1, 1, device=device),
+            samplers=samplers,
+        )
+
+    def forward(self, inputs: ForwardInputs, part: slice) -> Tensor:
+        """Move each image of the part by one step, unless an earlier call for the same turn has.
+
+        Returns float32 [len, 1, 1, 1]: the largest magnitude in each image's latents, NaN where one is NaN.
+        """
+        if not isinstance(inputs, PipelineInputs):
+            raise TypeError("these inputs come from another family")
+        moved = inputs.samplers[part]
+        results = [self._moved(sampler) for sampler in moved]
+        # The unconditional rows are part of the pipeline's own call.
+        results += [torch.zeros(1, 1, 1, 1, device=self._plan.device)] * (part.stop - part.start - len(moved))
+        return torch.cat(results)
+
+    def combine(self, prediction: Tensor, inputs: ForwardInputs) -> Tensor:
+        """The images' rows; guidance is the pipeline's business."""
+        return prediction[: prediction.shape[0] - len(inputs.guided)]
+
+    def decode(self, latents: Tensor, vae: Any = None) -> Tensor:
+        """The images as they are; `vae` is refused at `encode`."""
+        return latents
+
+    def _moved(self, sampler: PipelineSampler) -> Tensor:
+        run = sampler.run
+        if run is None or run.is_stopped:
+            run = sampler.run = self._start(sampler)
+        while run.position <= sampler.position:
+            run.advance()
+        reached = run.image if run.is_finished else run.latents
+        if reached is None:
+            raise RuntimeError("the pipeline's callback brought no latents")
+        return reached.detach().float().abs().amax().reshape(1, 1, 1, 1)
+
+    def _start(self, sampler: PipelineSampler) -> PipelineRun:
+        run = PipelineRun(_call_of(self._own_pipeline(), self._spec, sampler), self._plan.device)
+        self._runs.add(run)
+        # For whoever drops a row without releasing it: a run must not outlive its sampler.
+        weakref.finalize(sampler, run.stop)
+        return run
+
+    def _own_pipeline(self) -> Any:
+        """A pipeline for one image: the networks are shared, what remembers its position is not."""
+        own = copy.copy(self._pipeline)
+        for name in STATEFUL:
+            if own.components.get(name) is not None:
+                setattr(own, name, copy.deepcopy(own.components[name]))
+        return own
+
+
+def _call_of(pipeline: Any, spec: PipelineSpec, sampler: PipelineSampler) -> Any:
+    """The pipeline call of one image. Must not refer to the sampler or the family, whose end stops it."""
+    arguments = call_arguments(spec, sampler.request)
+    seed = sampler.request.seeds[sampler.index]
+
+    def call(on_step: OnStep) -> Tensor:
+        generator = torch.Generator("cpu").manual_seed(seed)
+        callback = _old_callback(on_step) if spec.has_old_callback else _callback(on_step)
+        images = pipeline(**arguments, **callback, generator=generator, return_dict=True).images
+        image: Tensor = images.float()
+        return image if spec.is_signed else image * 2 - 1
+
+    return call
+
+
+def _callback(on_step: OnStep) -> dict[str, Any]:
+    def after_step(pipeline: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        on_step(tensors["latents"])
+        return {}
+
+    return {"callback_on_step_end": after_step}
+
+
+def _old_callback(on_step: OnStep) -> dict[str, Any]:
+    def after_step(step: int, timestep: Any, latents: Tensor) -> None:
+        on_step(latents)
+
+    return {"callback": after_step, "callback_steps": 1}
+
+
+def _refuse_extras(spec: PipelineSpec, request: ImageRequest) -> None:
+    title = FAMILY_FACTS[spec.family].title
+    for what, values in (("LoRAs", request.loras), ("embeddings", request.embeddings)):
+        if values:
+            raise UnsupportedCombination(f"{title} takes no {what} here")
+    if request.vae is not None:
+        raise UnsupportedCombination(f"{title} takes no other autoencoder than its own here")
+    multiple = FAMILY_FACTS[spec.family].side_multiple_px
+    if request.width % multiple or request.height % multiple:
+        sides = f"{request.width} x {request.height}"
+        raise UnsupportedCombination(f"sides for {title} must be multiples of {multiple} pixels, not {sides}")
+
+
+def _own_sampler(row: Row) -> PipelineSampler:
+    if not isinstance(row.sampler, PipelineSampler):
+        raise TypeError("this row was begun by another family")
+    return row.sampler
+
+
+def _stop_all(runs: weakref.WeakSet[PipelineRun]) -> None:
+    for run in list(runs):
+        run.stop()

@@ -1,0 +1,124 @@
+"""Puts the weight store's run-time half together for one engine, from its configuration and device."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping
+
+import torch
+from torch import nn
+
+from gpu_runtime.adapters.bank import AdapterBank
+from gpu_runtime.config import EngineConfig
+from gpu_runtime.devices import DevicePlan
+from gpu_runtime.families.family import Family
+from gpu_runtime.families.registry import LoadFamily
+from gpu_runtime.messages import CheckpointRef
+from gpu_runtime.weights.budget import (
+    CPU_MOST,
+    CPU_SHARE,
+    MIB,
+    STAGING_SHARE,
+    ActivationPeaks,
+    Allowance,
+    configured_bytes,
+)
+from gpu_runtime.weights.device_memory import free_host_bytes, usable_device_bytes
+from gpu_runtime.weights.residency import AskNetwork, Residency
+from gpu_runtime.weights.slots import Prepare, SlotPool
+from gpu_runtime.weights.source import ResidentSource
+from gpu_runtime.weights.staging import Staging
+
+GENERIC = "generic"
+"""Entry of the family registry that takes every family without one of its own, as a whole pipeline."""
+
+DENOISERS = frozenset({"FluxTransformer2DModel", "SD3Transformer2DModel", "UNet2DConditionModel"})
+"""Classes whose calls are compiled when the configuration asks for it."""
+
+COMPILE_BACKEND = "inductor"
+
+RECOMPILE_LIMIT = 64
+"""dynamo gives up on a function after 8 graphs, and all denoisers count as one function: each architecture
+needs one for its first batch size and resolution and another for any."""
+
+
+def open_residency(
+    config: EngineConfig,
+    plan: DevicePlan,
+    *,
+    families: Mapping[str, LoadFamily],
+    peaks: ActivationPeaks,
+    wanted: Callable[[], Collection[str]],
+    clock: Callable[[], float] = time.monotonic,
+) -> Residency:
+    """An empty residency for this device. `wanted` and `clock` are as in `Residency`."""
+    adapters = AdapterBank(config.lora_budget_mb * MIB)
+
+    def load(checkpoint: CheckpointRef, ask_network: AskNetwork) -> Family:
+        # Ordinary tensors although every caller is in inference mode: adapters change weights in place.
+        with torch.inference_mode(False):
+            source = ResidentSource(
+                checkpoint.path,
+                plan,
+                ask_network=ask_network,
+                adapters=adapters,
+                prompt_cache_entries=config.prompt_cache_entries,
+            )
+            loader = families.get(checkpoint.family) or families[GENERIC]
+            return loader(checkpoint, source)
+
+    free_bytes = free_host_bytes()
+    staging_bytes = configured_bytes(config.staging_budget_mb) or round(STAGING_SHARE * free_bytes)
+    return Residency(
+        load,
+        device=plan.device,
+        dtype=plan.dtype,
+        pool=SlotPool(
+            is_copying=plan.device.type != "cpu",
+            prepare=_compiler() if config.compile_denoiser else None,
+        ),
+        staging=Staging(plan.device, budget_bytes=staging_bytes),
+        allowance=allowance_of(config, plan.device, peaks, clock=clock, free_host=free_bytes),
+        is_whole=lambda family: family == GENERIC or family not in families,
+        wanted=wanted,
+        keep_alive_s=config.keep_alive_s,
+        clock=clock,
+    )
+
+
+def allowance_of(
+    config: EngineConfig,
+    device: torch.device,
+    peaks: ActivationPeaks,
+    *,
+    clock: Callable[[], float],
+    free_host: int,
+) -> Callable[[], Allowance]:
+    """How much weight the device may hold now: as configured, or by what is free there."""
+    configured = configured_bytes(config.weights_budget_mb)
+    if configured is not None:
+        fixed = Allowance(target_bytes=configured, most_bytes=configured)
+        return lambda: fixed
+    if device.type == "cuda":
+        adapters = config.lora_budget_mb * MIB
+
+        def on_device() -> Allowance:
+            usable = usable_device_bytes(device)
+            reserve = peaks.reserve(usable, now=clock()) + adapters
+            return Allowance(target_bytes=max(0, usable - reserve), most_bytes=usable)
+
+        return on_device
+    # Once, at the start: later the weights themselves are part of what is not free.
+    on_host = Allowance(target_bytes=round(CPU_SHARE * free_host), most_bytes=round(CPU_MOST * free_host))
+    return lambda: on_host
+
+
+def _compiler() -> Prepare:
+    torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
+
+    def compile_denoiser(module: nn.Module) -> None:
+        if type(module).__name__ in DENOISERS:
+            # In place: the module keeps its class, its configuration and its names.
+            module.compile(backend=COMPILE_BACKEND)
+
+    return compile_denoiser

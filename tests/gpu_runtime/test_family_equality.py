@@ -1,0 +1,310 @@
+"""An image of every step-batched family equals diffusers' own pipeline's, alone and in company.
+
+Tolerance and cause of the difference as in test_equality.py, which covers family sd15 and every sampler of
+the noise-predicting families in more depth. Tiny seeded pipelines in the layout of the real ones.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+from diffusers import DiffusionPipeline, FluxPipeline
+from torch import Tensor
+
+from gpu_runtime.flow_samplers import FLOW_SAMPLERS
+from gpu_runtime.messages import CheckpointRef, ImageRequest, Sampler
+from gpu_runtime.samplers import EDM_SAMPLERS, SAMPLERS
+from tests.gpu_runtime.driving import image_request
+from tests.gpu_runtime.family_checkpoints import PLAYGROUND_SCHEDULER, SCHEDULER, FamilyCheckpoints
+from tests.gpu_runtime.rendering import Rendered, assert_equal, render
+
+FLOW_FAMILIES = frozenset({"sd3", "flux"})
+VAE_FACTOR = 8
+
+NOISE_SAMPLERS_TRIED = (
+    Sampler.EULER,
+    Sampler.EULER_A,
+    Sampler.HEUN,
+    Sampler.DPMPP_2M_KARRAS,
+    Sampler.DPMPP_2M_SDE,
+    Sampler.DDIM,
+    Sampler.UNIPC,
+    Sampler.LCM,
+)
+"""One of each kind; test_equality.py has them all."""
+
+CASES = [
+    ("sd2", Sampler.EULER),
+    ("sd2", Sampler.DPMPP_2M_KARRAS),
+    *(("sdxl", sampler) for sampler in NOISE_SAMPLERS_TRIED),
+    ("sdxl-turbo", Sampler.EULER_A),
+    ("sd2-base", Sampler.EULER),
+    *(("sd3", sampler) for sampler in FLOW_SAMPLERS),
+    *(("flux", sampler) for sampler in FLOW_SAMPLERS),
+    *(("flux-schnell", sampler) for sampler in FLOW_SAMPLERS),
+    ("sd3.5-large", Sampler.EULER),
+    ("sd3.5-medium", Sampler.EULER),
+    ("flux-kontext", Sampler.EULER),
+]
+
+
+class ShiftedHeun(diffusers.FlowMatchHeunDiscreteScheduler):  # type: ignore[misc]  # untyped in diffusers
+    """Heun's method on noise levels that a pipeline hands over, which diffusers' class does not take."""
+
+    def set_timesteps(self, sigmas: Any, mu: float, device: Any = None) -> None:
+        super().set_timesteps(len(sigmas), device=device)
+        shift = math.exp(mu) if self.config.get("use_dynamic_shifting") else self.config.shift
+        levels = torch.tensor([shift * s / (1 + (shift - 1) * s) for s in sigmas], dtype=torch.float32)
+        doubled = [levels[0], *(level for level in levels[1:] for _ in range(2))]
+        self.sigmas = torch.stack([*doubled, torch.tensor(0.0)])
+        self.timesteps = torch.stack(doubled) * 1000
+
+
+class Reference:
+    """Plain diffusers pipelines, loaded once a checkpoint."""
+
+    def __init__(self) -> None:
+        self._pipelines: dict[str, Any] = {}
+
+    def render(self, request: ImageRequest) -> Rendered:
+        pipeline = self._pipeline(request.checkpoint.path)
+        declared = pipeline.scheduler
+        pipeline.scheduler = _scheduler(request, declared.config)
+        seen: list[Tensor] = []
+
+        def remember(
+            _pipeline: Any, _step: int, _timestep: Any, tensors: dict[str, Tensor]
+        ) -> dict[str, Tensor]:
+            seen.append(tensors["latents"])
+            return tensors
+
+        image = pipeline(
+            prompt=request.prompt,
+            width=request.width,
+            height=request.height,
+            num_inference_steps=request.steps,
+            guidance_scale=request.guidance_scale,
+            generator=torch.Generator("cpu").manual_seed(request.seeds[0]),
+            callback_on_step_end=remember,
+            **_arguments(request),
+        ).images[0]
+        pipeline.scheduler = declared
+        return Rendered(_unpacked(request, seen[-1]), np.asarray(image).astype(np.int16))
+
+    def _pipeline(self, path: str) -> Any:
+        if path not in self._pipelines:
+            # Kontext's own pipeline resizes; text-to-image is FluxPipeline's business for its network too.
+            kind = FluxPipeline if "Kontext" in _index(path)["_class_name"] else DiffusionPipeline
+            pipeline = kind.from_pretrained(path, local_files_only=True, **_absent(path))
+            pipeline.set_progress_bar_config(disable=True)
+            self._pipelines[path] = pipeline
+        return self._pipelines[path]
+
+
+def _index(path: str) -> dict[str, Any]:
+    return dict(json.loads((Path(path) / "model_index.json").read_text()))
+
+
+def _absent(path: str) -> dict[str, None]:
+    """What a user has to say about components that a checkpoint comes without."""
+    return {name: None for name, entry in _index(path).items() if entry == [None, None]}
+
+
+def _scheduler(request: ImageRequest, config: Any) -> Any:
+    """The noise scheduler that a user of diffusers puts into the pipeline for this sampler."""
+    family = request.checkpoint.family
+    if family not in FLOW_FAMILIES:
+        table = EDM_SAMPLERS if "sigma_data" in config else SAMPLERS
+        spec = table[request.sampler]
+        return getattr(diffusers, spec.scheduler).from_config(config, **spec.overrides)
+    if request.sampler is Sampler.EULER:
+        return diffusers.FlowMatchEulerDiscreteScheduler.from_config(config)
+    if request.sampler is Sampler.HEUN:
+        kind = ShiftedHeun if family == "flux" else diffusers.FlowMatchHeunDiscreteScheduler
+        return kind.from_config(config)
+    flow = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
+    is_dynamic = config["use_dynamic_shifting"]
+    classes = {
+        Sampler.DPMPP_2M: diffusers.DPMSolverMultistepScheduler,
+        Sampler.UNIPC: diffusers.UniPCMultistepScheduler,
+    }
+    scheduler = classes[request.sampler].from_config(config, **flow, flow_shift=config["shift"])
+    if family == "flux" and not is_dynamic:
+        set_timesteps = scheduler.set_timesteps
+        # FluxPipeline always hands over a mu, which DPM-Solver refuses where it has no use for it.
+        scheduler.set_timesteps = lambda steps, device=None, mu=None: set_timesteps(steps, device=device)
+    return scheduler
+
+
+def _arguments(request: ImageRequest) -> dict[str, object]:
+    """What only some pipelines take."""
+    if request.checkpoint.family == "flux":
+        assert request.negative_prompt == "blurry", "to show that it has no effect"
+        return {"max_sequence_length": 256 if "schnell" in request.checkpoint.name else 512}
+    return {"negative_prompt": request.negative_prompt or None}
+
+
+def _unpacked(request: ImageRequest, latents: Tensor) -> Tensor:
+    if request.checkpoint.family != "flux":
+        return latents
+    unpacked: Tensor = FluxPipeline._unpack_latents(latents, request.height, request.width, VAE_FACTOR)
+    return unpacked
+
+
+@pytest.fixture(scope="module")
+def reference() -> Reference:
+    return Reference()
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> FamilyCheckpoints:
+    return FamilyCheckpoints(tmp_path_factory.mktemp("families"))
+
+
+def request_of(checkpoint: CheckpointRef, name: str = "it", **changes: Any) -> ImageRequest:
+    fields: dict[str, Any] = {"width": 64, "height": 64, "seeds": (42,), "steps": 4, "guidance_scale": 4.5}
+    return image_request(name, checkpoint, **{**fields, **changes})
+
+
+def neighbours(checkpoint: CheckpointRef) -> list[ImageRequest]:
+    """Company that differs in everything that may differ within one call."""
+    return [
+        request_of(checkpoint, "n1", prompt="blue sky", seeds=(1, 2), steps=6, guidance_scale=1.0),
+        request_of(checkpoint, "n2", prompt="", seeds=(3,), steps=4, sampler=Sampler.HEUN, account="ben"),
+        request_of(checkpoint, "n3", prompt="cat " * 90, seeds=(4,), steps=7, guidance_scale=9.5),
+    ]
+
+
+@pytest.mark.parametrize(("name", "sampler"), CASES, ids=lambda value: str(value))
+def test_image_equals_the_plain_pipeline_alone_and_among_neighbours(
+    name: str, sampler: Sampler, checkpoints: FamilyCheckpoints, reference: Reference
+) -> None:
+    checkpoint = checkpoints.plain(name)
+    request = request_of(checkpoint, sampler=sampler)
+    theirs = reference.render(request)
+    assert_equal(render([request])["it/0"], theirs)
+    assert_equal(render([request, *neighbours(checkpoint)], head_start=2)["it/0"], theirs)
+
+
+@pytest.mark.parametrize("name", ["sd2", "sdxl", "sd3", "flux"])
+def test_neighbours_equal_the_plain_pipeline_too(
+    name: str, checkpoints: FamilyCheckpoints, reference: Reference
+) -> None:
+    checkpoint = checkpoints.plain(name)
+    requests = [request_of(checkpoint), *neighbours(checkpoint)]
+    rendered = render(requests, head_start=2)
+    for request in requests:
+        assert_equal(rendered[f"{request.request_id}/0"], reference.render(request))
+    second = request_of(checkpoint, prompt="blue sky", seeds=(2,), steps=6, guidance_scale=1.0)
+    assert_equal(rendered["n1/1"], reference.render(second))
+
+
+@pytest.mark.parametrize("name", ["sd2", "sdxl", "sd3", "flux", "flux-schnell"])
+def test_non_square_image_equals_the_plain_pipeline(
+    name: str, checkpoints: FamilyCheckpoints, reference: Reference
+) -> None:
+    request = request_of(checkpoints.plain(name), width=96, height=48)
+    rendered = render([request, *neighbours(request.checkpoint)], head_start=1)["it/0"]
+    assert rendered.pixels.shape == (48, 96, 3)
+    assert_equal(rendered, reference.render(request))
+
+
+@pytest.mark.parametrize("name", ["sdxl", "sd3", "flux"])
+def test_what_the_neighbours_are_changes_not_one_bit(name: str, checkpoints: FamilyCheckpoints) -> None:
+    checkpoint = checkpoints.plain(name)
+    request = request_of(checkpoint)
+    some = [request_of(checkpoint, f"n{i}", prompt="x" * i, seeds=(i,)) for i in range(3)]
+    others = [
+        request_of(
+            checkpoint, f"n{i}", prompt="zz", seeds=(9 + i,), sampler=Sampler.UNIPC, guidance_scale=30.0
+        )
+        for i in range(3)
+    ]
+    first, second = render([request, *some])["it/0"], render([request, *others])["it/0"]
+    assert torch.equal(first.latents, second.latents)
+    assert np.array_equal(first.pixels, second.pixels)
+
+
+@pytest.mark.parametrize("name", ["sd2", "sdxl", "sd3", "flux"])
+def test_comparison_tells_seeds_and_prompts_apart(
+    name: str, checkpoints: FamilyCheckpoints, reference: Reference
+) -> None:
+    """The control of this file: equality must be able to fail."""
+    request = request_of(checkpoints.plain(name))
+    rendered = render([request])["it/0"]
+    for other in ({"seeds": (43,)}, {"prompt": "a green pear"}, {"guidance_scale": 4.0}):
+        with pytest.raises(AssertionError):
+            assert_equal(rendered, reference.render(request_of(request.checkpoint, **other)))
+
+
+@pytest.mark.parametrize("is_zeros", [True, False])
+def test_empty_negative_prompt_is_zeros_where_the_checkpoint_says_so(
+    is_zeros: bool, checkpoints: FamilyCheckpoints, reference: Reference
+) -> None:
+    settings = {"model_index.json": {"force_zeros_for_empty_prompt": is_zeros}}
+    request = request_of(checkpoints.altered("sdxl", f"sdxl-zeros-{is_zeros}", settings), negative_prompt="")
+    rendered = render([request, *neighbours(request.checkpoint)])["it/0"]
+    assert_equal(rendered, reference.render(request))
+    opposite = checkpoints.altered(
+        "sdxl",
+        f"sdxl-zeros-{not is_zeros}",
+        {"model_index.json": {"force_zeros_for_empty_prompt": not is_zeros}},
+    )
+    with pytest.raises(AssertionError):
+        assert_equal(rendered, reference.render(request_of(opposite, negative_prompt="")))
+
+
+@pytest.mark.parametrize("name", ["sd15", "sdxl"])
+def test_guidance_that_is_an_input_of_the_unet_equals_the_plain_pipeline(
+    name: str, checkpoints: FamilyCheckpoints, reference: Reference
+) -> None:
+    checkpoint = checkpoints.guidance_distilled(name)
+    request = request_of(checkpoint, sampler=Sampler.LCM, guidance_scale=7.3)
+    assert_equal(render([request, *neighbours(checkpoint)])["it/0"], reference.render(request))
+
+
+@pytest.mark.parametrize("sampler", [Sampler.EULER, Sampler.DPMPP_2M])
+def test_preconditioned_checkpoint_with_latent_statistics_equals_the_plain_pipeline(
+    sampler: Sampler, checkpoints: FamilyCheckpoints, reference: Reference
+) -> None:
+    changes = {
+        SCHEDULER: PLAYGROUND_SCHEDULER,
+        "vae/config.json": {
+            "latents_mean": [-1.6574, 1.886, -1.383, 2.5155],
+            "latents_std": [8.4927, 5.9022, 6.5498, 5.2299],
+            "scaling_factor": 0.5,
+        },
+    }
+    checkpoint = checkpoints.altered("sdxl", "sdxl-playground", changes)
+    request = request_of(checkpoint, sampler=sampler)
+    company = [request_of(checkpoint, "n1", prompt="sky", steps=5, sampler=Sampler.EULER)]
+    assert_equal(render([request, *company])["it/0"], reference.render(request))
+
+
+def test_checkpoint_without_t5_equals_the_plain_pipeline_without_it(
+    checkpoints: FamilyCheckpoints, reference: Reference
+) -> None:
+    absent = {"text_encoder_3": [None, None], "tokenizer_3": [None, None]}
+    checkpoint = checkpoints.altered("sd3", "sd3-clip-only", {"model_index.json": absent})
+    request = request_of(checkpoint)
+    assert_equal(render([request, *neighbours(checkpoint)])["it/0"], reference.render(request))
+
+
+@pytest.mark.parametrize("sampler", [Sampler.EULER, Sampler.DPMPP_2M, Sampler.UNIPC])
+def test_shift_that_grows_with_the_image_equals_the_plain_pipeline(
+    sampler: Sampler, checkpoints: FamilyCheckpoints, reference: Reference
+) -> None:
+    dynamic = {SCHEDULER: {"use_dynamic_shifting": True}}
+    checkpoint = checkpoints.altered("sd3", "sd3-dynamic", dynamic)
+    small = request_of(checkpoint, "small", sampler=sampler)
+    large = request_of(checkpoint, "large", sampler=sampler, width=128, height=96)
+    rendered = render([small, large])
+    for request in (small, large):
+        assert_equal(rendered[f"{request.request_id}/0"], reference.render(request))
