@@ -14,7 +14,7 @@ from django.utils.cache import add_never_cache_headers
 
 from apps.accounts.models import Account
 from apps.apikeys import services
-from apps.apikeys.choices import Scope
+from apps.apikeys.choices import DEFAULT_SCOPES, Scope
 from apps.apikeys.models import ApiKey
 from apps.apikeys.services import IssuedKey
 from apps.audit.admin_bases import ReadOnlyAdmin, actor_of
@@ -31,7 +31,7 @@ class IssueKeyForm(forms.Form):
     name = forms.CharField(max_length=100, help_text="Who or what uses it.")
     scopes = forms.MultipleChoiceField(
         choices=[(scope.value, scope.value) for scope in Scope],
-        initial=Scope.values,
+        initial=[scope.value for scope in DEFAULT_SCOPES],
         widget=forms.CheckboxSelectMultiple,
     )
     expires_at = forms.DateTimeField(required=False, help_text="UTC, e.g. 2027-01-31 00:00. Empty: never.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from gpu_runtime.messages import Sampler
@@ -22,15 +23,27 @@ def problem_of_defaults(defaults: Any) -> str | None:
     wrong = (REQUIRED - defaults.keys()) | (defaults.keys() - REQUIRED - OPTIONAL)
     if wrong:
         return f"missing or unknown: {', '.join(sorted(wrong))}"
-    steps, guidance = defaults["steps"], defaults["guidance_scale"]
+    return _problem_of_values(defaults)
+
+
+def problem_of_overrides(overrides: Mapping[str, Any]) -> str | None:
+    """The same for those that an import names itself; the others will come from the model's family."""
+    unknown = overrides.keys() - REQUIRED - OPTIONAL
+    if unknown:
+        return f"unknown: {', '.join(sorted(unknown))}"
+    return _problem_of_values(overrides)
+
+
+def _problem_of_values(given: Mapping[str, Any]) -> str | None:
+    steps, guidance = given.get("steps", 1), given.get("guidance_scale", 0)
     # bool is an int to Python, never to us.
     if not isinstance(steps, int) or isinstance(steps, bool) or not 1 <= steps <= MAX_STEPS:
         return f"steps must be 1 to {MAX_STEPS}, not {steps!r}"
     is_number = isinstance(guidance, int | float) and not isinstance(guidance, bool)
     if not is_number or not 0 <= guidance <= MAX_GUIDANCE_SCALE:
         return f"guidance_scale must be 0 to {MAX_GUIDANCE_SCALE:g}, not {guidance!r}"
-    if defaults["sampler"] not in list(Sampler):
-        return f"sampler must be one of {', '.join(Sampler)}, not {defaults['sampler']!r}"
-    if not isinstance(defaults.get("negative_prompt", ""), str):
+    if "sampler" in given and given["sampler"] not in list(Sampler):
+        return f"sampler must be one of {', '.join(Sampler)}, not {given['sampler']!r}"
+    if not isinstance(given.get("negative_prompt", ""), str):
         return "negative_prompt must be text"
     return None

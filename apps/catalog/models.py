@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVectorField
@@ -26,20 +28,43 @@ from apps.catalog.defaults import problem_of_defaults
 
 # What ModelsLab's model ids look like: letters, digits, and -._ within.
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+# Last parts of paths that would otherwise be a model's own page.
+RESERVED_NAMES: Final = frozenset({"facets", "filters", "imports", "providers", "tags"})
 
 
 class CatalogQuerySet(models.QuerySet["CatalogEntry"]):
     """Filters by who is asking."""
 
-    def usable_by(self, account: Account) -> CatalogQuerySet:
-        """Enabled, and public, the account's own, or shared with it."""
+    def live(self) -> CatalogQuerySet:
+        """Whatever was not deleted."""
+        return self.filter(deleted_at=None)
+
+    def visible_to(self, account: Account) -> CatalogQuerySet:
+        """Live, and public, the account's own, or shared with it; disabled ones included."""
         shared = CatalogEntry.allowed_accounts.through.objects.filter(account=account)
-        return self.filter(
+        return self.live().filter(
             Q(visibility=Visibility.PUBLIC)
             | Q(owner=account)
             | Q(visibility=Visibility.ACCOUNTS, pk__in=shared.values("catalogentry_id")),
-            is_enabled=True,
         )
+
+    def usable_by(self, account: Account) -> CatalogQuerySet:
+        """Enabled, and visible to the account."""
+        return self.visible_to(account).filter(is_enabled=True)
+
+
+_FromQuerySet = models.Manager.from_queryset(CatalogQuerySet)
+
+
+class CatalogManager(_FromQuerySet["CatalogEntry"]):
+    """Leaves the search vector in the database: only PostgreSQL reads it, and it is larger than the rest."""
+
+    def get_queryset(self) -> CatalogQuerySet:
+        return CatalogQuerySet(self.model, using=self._db).defer("search")
+
+
+LISTED_BY: Final = ["kind", "family", "is_enabled", "visibility", "owner"]
+"""Columns that decide whether a list shows an entry."""
 
 
 class CatalogEntry(models.Model):
@@ -49,8 +74,10 @@ class CatalogEntry(models.Model):
     """
 
     kind = models.CharField(max_length=20, choices=Kind, default=Kind.CHECKPOINT)
-    name = models.CharField(max_length=200, unique=True, validators=[RegexValidator(NAME_PATTERN)])
-    aliases = ArrayField(models.CharField(max_length=200), default=list, blank=True)
+    name = models.CharField(max_length=200, validators=[RegexValidator(NAME_PATTERN)])
+    aliases = ArrayField(
+        models.CharField(max_length=200, validators=[RegexValidator(NAME_PATTERN)]), default=list, blank=True
+    )
     title = models.CharField(max_length=200)
     description = models.TextField(blank=True)
     family = models.CharField(
@@ -83,6 +110,9 @@ class CatalogEntry(models.Model):
     licence = models.CharField(max_length=100)
     is_commercial_use_allowed = models.BooleanField(default=False)
     source_url = models.URLField(max_length=500, blank=True)
+    provider = models.CharField(
+        max_length=100, blank=True, help_text="Who offers the weights: facts.provider_of(source_url)."
+    )
     imported_by = models.CharField(max_length=200, blank=True, help_text="Who brought it in, as text.")
     visibility = models.CharField(max_length=20, choices=Visibility, default=Visibility.PUBLIC)
     owner = models.ForeignKey(Account, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
@@ -98,25 +128,63 @@ class CatalogEntry(models.Model):
     last_used_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField(null=True, blank=True)
+    deleted_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="The row stays for past jobs; the name is free."
+    )
+    reload_requested_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="Workers that loaded it before then load it anew."
+    )
+    # Written by a trigger (migration 0005), so that no way of changing a row can forget it.
     search = SearchVectorField(null=True, editable=False)
 
-    objects = CatalogQuerySet.as_manager()
+    objects = CatalogManager()
 
     class Meta:
         db_table = "catalog_entry"
         ordering = ["name"]
-        verbose_name_plural = "catalog entries"
+        verbose_name = "model"
         indexes = [
-            GinIndex(fields=["aliases"], name="catalog_entry_aliases"),
-            GinIndex(fields=["search"], name="catalog_entry_search"),
-            GinIndex(fields=["tags"], name="catalog_entry_tags"),
-            # The orders that lists are read in, each with the key that makes a cursor exact.
-            models.Index(F("use_count").desc(), F("id").desc(), name="catalog_entry_most_used"),
-            models.Index(F("created_at").desc(), F("id").desc(), name="catalog_entry_newest"),
-            models.Index("kind", "family", "name", name="catalog_entry_kind_family"),
+            # Imports are rare and reads must not wait for a list of pending ones: no fastupdate.
+            GinIndex(fields=["search"], name="catalog_entry_search", fastupdate=False),
+            GinIndex(fields=["tags"], name="catalog_entry_tags", fastupdate=False),
+            # Which entries share a component, asked when one is deleted.
+            GinIndex(
+                fields=["components"],
+                name="catalog_entry_components",
+                opclasses=["jsonb_path_ops"],
+                fastupdate=False,
+            ),
+            # The orders that lists are read in, each with the key that makes a cursor exact. Counting and
+            # skipping pages reads the included columns alone, without the rows.
+            models.Index(
+                fields=["-use_count", "-id"],
+                include=LISTED_BY,
+                condition=Q(deleted_at=None),
+                name="catalog_entry_most_used",
+            ),
+            models.Index(
+                fields=["-created_at", "-id"],
+                include=LISTED_BY,
+                condition=Q(deleted_at=None),
+                name="catalog_entry_newest",
+            ),
+            models.Index(
+                fields=["kind", "family", "-use_count", "-id"],
+                include=["is_enabled", "visibility", "owner"],
+                condition=Q(deleted_at=None),
+                name="catalog_entry_kind_family",
+            ),
+            models.Index(fields=["provider"], condition=Q(deleted_at=None), name="catalog_entry_provider"),
             models.Index("digest", name="catalog_entry_digest"),
         ]
         constraints = [
+            # Aliases too are unique: see CatalogName.
+            models.UniqueConstraint(
+                fields=["name"],
+                include=["id", *LISTED_BY],
+                condition=Q(deleted_at=None),
+                name="catalog_entry_name_unique",
+            ),
             models.CheckConstraint(condition=Q(name__regex=NAME_PATTERN), name="catalog_entry_name_is_clean"),
             models.CheckConstraint(
                 condition=~Q(visibility=Visibility.PRIVATE) | Q(owner__isnull=False),
@@ -138,11 +206,43 @@ class CatalogEntry(models.Model):
         problem = problem_of_defaults(self.defaults) if self.kind == Kind.CHECKPOINT else None
         if problem is not None:
             raise ValidationError({"defaults": problem})
+        reserved = sorted(RESERVED_NAMES.intersection([self.name, *self.aliases]))
+        if reserved:
+            raise ValidationError({"name": f"{reserved[0]} is the name of a page"})
 
     @property
     def ref(self) -> Ref:
         """How the audit log names this entry."""
         return Ref(kind=self.kind, id=self.pk, label=self.name)
+
+
+class CatalogName(models.Model):
+    """Every name and alias of every live entry: what makes them unique together, and how one is looked up.
+
+    Written by a trigger of the entries' table (migration 0005) and by nothing else.
+    """
+
+    name = models.CharField(max_length=200, primary_key=True)
+    entry = models.ForeignKey(CatalogEntry, on_delete=models.CASCADE, related_name="names")
+
+    class Meta:
+        db_table = "catalog_name"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class UsageWatermark(models.Model):
+    """How far uses of entries have been counted; one row. See apps.generation.usage_rollup."""
+
+    counted_until = models.DateTimeField(help_text="Jobs that ended up to then are counted.")
+    first_open_id = models.BigIntegerField(default=0, help_text="Every job before this one is counted.")
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(pk=1), name="catalog_usage_watermark_one_row")]
+
+    def __str__(self) -> str:
+        return f"counted until {self.counted_until:%Y-%m-%d %H:%M:%S}"
 
 
 class ModelImport(models.Model):

@@ -11,24 +11,27 @@ from django.test.utils import CaptureQueriesContext
 
 from apps.audit.models import AuditEvent
 from apps.audit.refs import SYSTEM
-from apps.catalog.choices import Visibility
+from apps.catalog.choices import Kind, Visibility
 from apps.catalog.defaults import problem_of_defaults
-from apps.catalog.errors import CheckpointNotFound
+from apps.catalog.errors import CheckpointNotFound, EntryDisabled
+from apps.catalog.facts import EntryFacts
+from apps.catalog.files import digest_folder
 from apps.catalog.models import CatalogEntry
 from apps.catalog.selectors import access_checkpoint, list_checkpoints
-from apps.catalog.services import CheckpointFacts, change_checkpoint, digest_folder, register_checkpoint
+from apps.catalog.services import change_entry, register_checkpoint
 from apps.core.errors import Conflict, InvalidField
 from tests.cast import Cast
 from tests.clocks import FrozenClock
 from tests.factories import make_checkpoint, make_folder
 
-DEFAULTS = {"steps": 4, "guidance_scale": 4.0, "sampler": "dpmpp_2m"}
+DEFAULTS = {"steps": 4, "guidance_scale": 4.0, "sampler": "dpmpp_2m", "negative_prompt": ""}
 
 
 @pytest.fixture
-def facts(tmp_path: Path) -> CheckpointFacts:
+def facts(tmp_path: Path) -> EntryFacts:
     folder = make_folder(tmp_path / "weights", model_index__json="{}", unet="weights")
-    return CheckpointFacts(
+    return EntryFacts(
+        kind=Kind.CHECKPOINT,
         name="tiny-1.5",
         title="Tiny",
         family="sd15",
@@ -51,10 +54,14 @@ def test_a_checkpoint_is_found_by_name_and_alias_in_one_query(cast: Cast) -> Non
         assert len(queries) == 1
 
 
-def test_a_name_wins_over_anothers_alias(cast: Cast) -> None:
-    make_checkpoint("a", aliases=["b"])
-    named = make_checkpoint("b")
-    assert access_checkpoint(account=cast.account, name="b") == named
+@pytest.mark.parametrize(
+    "fields", [{"name": "b"}, {"name": "c", "aliases": ["b"]}, {"name": "c", "aliases": ["a"]}]
+)
+def test_the_database_lets_no_two_entries_share_a_name_or_alias(cast: Cast, fields: dict[str, Any]) -> None:
+    first = make_checkpoint("a", aliases=["b"])
+    with pytest.raises(IntegrityError), transaction.atomic():
+        make_checkpoint(**fields)
+    assert access_checkpoint(account=cast.account, name="b") == first
 
 
 @pytest.mark.parametrize("name", ["nothing", "", "Tiny", "tin", "tiny ", "x" * 500])
@@ -66,10 +73,12 @@ def test_an_unknown_name_is_refused_in_the_contracts_words(cast: Cast, name: str
     assert str(refusal.value) == f"Model not found: {name[:200]}"
 
 
-def test_a_disabled_checkpoint_does_not_exist(cast: Cast) -> None:
-    make_checkpoint("tiny", is_enabled=False)
-    with pytest.raises(CheckpointNotFound, match=r"^Model not found: tiny$"):
+def test_a_disabled_checkpoint_is_refused_by_name_and_does_not_exist_for_strangers(cast: Cast) -> None:
+    make_checkpoint("tiny", is_enabled=False, visibility=Visibility.PRIVATE, owner=cast.account)
+    with pytest.raises(EntryDisabled, match=r"^The model tiny is disabled on this server\.$"):
         access_checkpoint(account=cast.account, name="tiny")
+    with pytest.raises(CheckpointNotFound, match=r"^Model not found: tiny$"):
+        access_checkpoint(account=cast.strangers_account, name="tiny")
 
 
 def test_a_stranger_cannot_see_a_private_checkpoint(cast: Cast) -> None:
@@ -103,7 +112,7 @@ def test_a_folder_without_files_is_refused(tmp_path: Path) -> None:
             digest_folder(path)
 
 
-def test_registering_twice_changes_nothing(db: None, clock: FrozenClock, facts: CheckpointFacts) -> None:
+def test_registering_twice_changes_nothing(db: None, clock: FrozenClock, facts: EntryFacts) -> None:
     first = register_checkpoint(facts=facts, actor=SYSTEM, now=clock.now())
     CatalogEntry.objects.update(title="Renamed by an operator")
     events = AuditEvent.objects.count()
@@ -113,7 +122,7 @@ def test_registering_twice_changes_nothing(db: None, clock: FrozenClock, facts: 
     assert (second.aliases, second.defaults, second.size_bytes) == (["tiny"], DEFAULTS, 9)
 
 
-def test_new_files_are_taken_over(db: None, clock: FrozenClock, facts: CheckpointFacts) -> None:
+def test_new_files_are_taken_over(db: None, clock: FrozenClock, facts: EntryFacts) -> None:
     first = register_checkpoint(facts=facts, actor=SYSTEM, now=clock.now())
     make_folder(facts.path, unet="better weights")
     better = replace(facts, defaults=DEFAULTS | {"steps": 8})
@@ -121,7 +130,7 @@ def test_new_files_are_taken_over(db: None, clock: FrozenClock, facts: Checkpoin
     assert second.pk == first.pk and second.digest != first.digest
     assert (second.defaults, second.created_at) == (DEFAULTS | {"steps": 8}, first.created_at)
     names = list(AuditEvent.objects.order_by("id").values_list("name", flat=True))
-    assert names == ["catalog.checkpoint.registered", "catalog.checkpoint.updated"]
+    assert names == ["catalog.entry.registered", "catalog.entry.updated"]
 
 
 @pytest.mark.parametrize(
@@ -131,13 +140,13 @@ def test_new_files_are_taken_over(db: None, clock: FrozenClock, facts: Checkpoin
         ({"source_url": "javascript:alert(1)"}, InvalidField),
         ({"max_native_side_px": 4096}, InvalidField),
         ({"visibility": Visibility.PRIVATE}, InvalidField),
-        ({"defaults": {}}, InvalidField),
+        ({"defaults": {"steps": 0}}, InvalidField),
         ({"name": "other", "aliases": ("taken",)}, Conflict),
         ({"name": "other", "aliases": ("also-taken",)}, Conflict),
     ],
 )
 def test_an_unusable_checkpoint_is_refused(
-    db: None, clock: FrozenClock, facts: CheckpointFacts, change: dict[str, Any], error: type[Exception]
+    db: None, clock: FrozenClock, facts: EntryFacts, change: dict[str, Any], error: type[Exception]
 ) -> None:
     make_checkpoint("taken", aliases=["also-taken"])
     with pytest.raises(error):
@@ -147,12 +156,11 @@ def test_an_unusable_checkpoint_is_refused(
 
 def test_a_change_is_audited(cast: Cast, clock: FrozenClock) -> None:
     checkpoint = make_checkpoint("tiny")
-    checkpoint.is_enabled = False
-    change_checkpoint(checkpoint=checkpoint, actor=cast.otto.ref, now=clock.now())
+    change_entry(entry=checkpoint, changes={"is_enabled": False}, actor=cast.otto.ref, now=clock.now())
     assert not CatalogEntry.objects.get().is_enabled
     event = AuditEvent.objects.latest("id")
     assert (event.name, event.actor_label, event.data["is_enabled"]) == (
-        "catalog.checkpoint.changed",
+        "catalog.entry.changed",
         "otto@example.com",
         False,
     )
