@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,7 +14,7 @@ from PIL import Image
 
 from apps.accounts.models import Account
 from apps.accounts.services import create_account
-from apps.apikeys.choices import ALL_SCOPES
+from apps.apikeys.choices import CUSTOMER_SCOPES
 from apps.apikeys.services import IssuedKey, create_api_key
 from apps.artifacts import store
 from apps.artifacts.models import Artifact
@@ -55,10 +56,10 @@ def give_plan(account: Account, *, weight: float = 1.0, **limits: Any) -> Plan:
 
 
 def make_key(account: Account, **options: Any) -> IssuedKey:
-    """A key with every scope."""
+    """A key with every scope that customers have; the operator's take `scopes=ALL_SCOPES`."""
     chosen: dict[str, Any] = {
         "name": "test key",
-        "scopes": ALL_SCOPES,
+        "scopes": CUSTOMER_SCOPES,
         "actor": SYSTEM,
         "now": clock.now(),
     } | options
@@ -82,6 +83,19 @@ def make_checkpoint(name: str = "tiny", **fields: Any) -> CatalogEntry:
         "created_at": clock.now(),
     }
     return CatalogEntry.objects.create(name=name, **(values | fields))
+
+
+def make_adapter(name: str, *, kind: str = "lora", family: str = "sd15", **fields: Any) -> CatalogEntry:
+    """A row for a LoRA, embedding or VAE, without files behind it."""
+    values = {
+        "title": name.title(),
+        "path": f"/nowhere/{name}",
+        "digest": hashlib.sha256(name.encode()).hexdigest(),
+        "size_bytes": 1,
+        "licence": "Apache-2.0",
+        "created_at": clock.now(),
+    }
+    return CatalogEntry.objects.create(name=name, kind=kind, family=family, **(values | fields))
 
 
 def png_bytes(*, width: int = 8, height: int = 8, colour: str = "teal") -> bytes:

@@ -8,6 +8,8 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 
+from apps.core.fetch_policy import parse_allowed
+
 HEARTBEATS_PER_LEASE = 2
 # Third-party clients give up on a request after 30 s and take that for a failure.
 CLIENT_PATIENCE_S = 30.0
@@ -55,6 +57,32 @@ def check_sync_wait(app_configs: Sequence[AppConfig] | None, **kwargs: object) -
             id="config.W002",
         )
     ]
+
+
+@register("darkroom")
+def check_fetching(app_configs: Sequence[AppConfig] | None, **kwargs: object) -> list[CheckMessage]:
+    """A network that is misspelt would show only when an import is refused."""
+    found: list[CheckMessage] = []
+    for text in settings.FETCH_ALLOW:
+        try:
+            parse_allowed(text)
+        except ValueError as error:
+            found.append(
+                Error(
+                    f"DARKROOM_FETCH_ALLOW: {error}.",
+                    hint="Separate entries by commas; a port stands behind a colon.",
+                    id="config.E003",
+                )
+            )
+    if not settings.HF_ENDPOINT.startswith(("https://", "http://")):
+        found.append(
+            Error(
+                f"DARKROOM_HF_ENDPOINT must be an http or https URL, not {settings.HF_ENDPOINT!r}.",
+                hint="Unset it for the public hub.",
+                id="config.E004",
+            )
+        )
+    return found
 
 
 @register("darkroom", deploy=True)

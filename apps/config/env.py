@@ -76,10 +76,15 @@ def env_path(name: str, default: str) -> Path:
     return Path(env_str(name, default)).expanduser().absolute()
 
 
-def env_secret(name: str) -> str:
-    """A required secret from `NAME`, or from the file that `NAME_FILE` points to."""
+def env_optional_secret(name: str) -> str:
+    """A secret from `NAME`, or from the file that `NAME_FILE` points to; "" when there is neither."""
     path = env_str(f"{name}_FILE", "")
-    value = Path(path).read_text(encoding="utf-8").strip() if path else env_str(name, "")
+    return Path(path).read_text(encoding="utf-8").strip() if path else env_str(name, "")
+
+
+def env_secret(name: str) -> str:
+    """A required secret, found as `env_optional_secret` does."""
+    value = env_optional_secret(name)
     if not value:
         raise ImproperlyConfigured(
             f"{name} or {name}_FILE is required; deploy/quickstart creates both secrets"

@@ -14,6 +14,7 @@ from apps.config.env import (
     env_float,
     env_int,
     env_list,
+    env_optional_secret,
     env_path,
     env_secret,
     env_str,
@@ -141,9 +142,34 @@ MAX_WAITERS = env_int("DARKROOM_MAX_WAITERS", 900, minimum=1, maximum=10_000)
 # How long an artifact link and its file live, in seconds.
 ARTIFACT_TTL_S = env_int("DARKROOM_ARTIFACT_TTL_S", 24 * 3600, minimum=60, maximum=10 * 365 * 24 * 3600)
 ARTIFACT_DIR = HOME_DIR / "artifacts"
-# Folder of checkpoints the operator adds; the starter model ships inside the repository.
+# Folder of all models that are brought in, with staging and incoming; the starter model ships with us.
 MODEL_DIR = env_path("DARKROOM_MODEL_DIR", str(HOME_DIR / "models"))
 STARTER_MODEL_DIR = REPOSITORY_ROOT / "gpu_runtime" / "starter"
+
+# --- Fetching and importing models ---
+
+# Addresses that may be fetched from although they are not on the open internet: CIDR or CIDR:port.
+FETCH_ALLOW = env_list("DARKROOM_FETCH_ALLOW", "")
+# Redirects followed from an address; each hop is checked like the first. Hubs redirect to their CDN.
+FETCH_MAX_REDIRECTS = env_int("DARKROOM_FETCH_MAX_REDIRECTS", 3, minimum=0, maximum=10)
+# Host names models may be imported from, CDNs of the source included; shell patterns.
+IMPORT_HOSTS = env_list("DARKROOM_IMPORT_HOSTS", "*")
+# The model hub, or a mirror that speaks its API.
+HF_ENDPOINT = env_str("DARKROOM_HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+# The operator's token for the hub; used for imports of operators and administrators alone.
+HF_TOKEN = env_optional_secret("DARKROOM_HF_TOKEN")
+# The same for other hosts: civitai.com=TOKEN,models.example.com=TOKEN.
+IMPORT_TOKENS = env_optional_secret("DARKROOM_IMPORT_TOKENS")
+# Most bytes one import may fetch.
+IMPORT_MAX_BYTES = env_int(
+    "DARKROOM_IMPORT_MAX_BYTES", 200_000_000_000, minimum=1_000_000, maximum=10_000_000_000_000
+)
+# Connections of one import: files at once, and parts of one large file.
+IMPORT_CONNECTIONS = env_int("DARKROOM_IMPORT_CONNECTIONS", 6, minimum=1, maximum=64)
+# Imports that run at once; each converts in a process of its own.
+IMPORT_WORKERS = env_int("DARKROOM_IMPORT_WORKERS", 1, minimum=1, maximum=8)
+# Most megabytes of memory one conversion may take, beside the pages of the file that it reads.
+IMPORT_MEMORY_MB = env_int("DARKROOM_IMPORT_MEMORY_MB", 6144, minimum=1024, maximum=10_000_000)
 
 # --- GPU worker ---
 
@@ -155,6 +181,16 @@ DEVICE = env_str("DARKROOM_DEVICE", "auto")
 MAX_ROWS = env_int("DARKROOM_MAX_ROWS", 16, minimum=1, maximum=256)
 # torch threads on the CPU; 0 takes one for each core.
 CPU_THREADS = env_int("DARKROOM_CPU_THREADS", 0, minimum=0, maximum=1024)
+# Megabytes of weights on each device; 0 derives it from the device's memory.
+WEIGHTS_BUDGET_MB = env_int("DARKROOM_WEIGHTS_BUDGET_MB", 0, minimum=0, maximum=10_000_000)
+# Megabytes of weights each worker keeps in host memory, one copy from the device; 0 is half of what is free.
+STAGING_BUDGET_MB = env_int("DARKROOM_STAGING_BUDGET_MB", 0, minimum=0, maximum=10_000_000)
+# Megabytes of LoRAs each worker keeps ready.
+LORA_BUDGET_MB = env_int("DARKROOM_LORA_BUDGET_MB", 512, minimum=1, maximum=1_000_000)
+# Seconds without use until weights leave the device; 0 keeps them until others need the room.
+KEEP_ALIVE_S = env_float("DARKROOM_KEEP_ALIVE_S", 0.0, minimum=0.0, maximum=30 * 24 * 3600.0)
+# Compile each denoiser at its first call: that takes a minute or more, and later calls are faster.
+COMPILE = env_bool("DARKROOM_COMPILE", False)
 # Duration of one step of the fake runtime, in milliseconds.
 FAKE_STEP_MS = env_float("DARKROOM_FAKE_STEP_MS", 0.0, minimum=0.0, maximum=60_000.0)
 # How long a worker may be silent before its jobs are given to another, in seconds.
@@ -198,6 +234,17 @@ Q_CLUSTER = {
             "queue_limit": 1,
             "bulk": 1,
             "poll": 0.05,
+            "scheduler": False,
+        },
+        # Downloads and conversions take hours at worst and must not hold up the short tasks of housekeeping.
+        "imports": {
+            "workers": IMPORT_WORKERS,
+            "timeout": 24 * 3600,
+            "retry": 25 * 3600,
+            "queue_limit": 1,
+            "bulk": 1,
+            # A new process for each import: whatever it held is given back.
+            "recycle": 1,
             "scheduler": False,
         },
     },

@@ -12,6 +12,7 @@ urlpatterns = [
     path("api/", include("apps.api.modelslab.urls")),
     path("v1/", include("apps.api.native.urls")),
     path("", include("apps.artifacts.urls")),
+    path("", include("apps.catalog.urls")),
     path("", include("apps.console.urls")),
 ]
 

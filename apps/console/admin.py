@@ -6,6 +6,7 @@ from django.contrib import admin
 from django_q.models import Failure, OrmQ, Schedule, Success
 
 from apps.audit.admin_bases import ReadOnlyAdmin
+from apps.console import catalog_admin, imports_admin  # noqa: F401  # Django looks for pages in modules named admin alone
 
 # django-q2 registers pages that change and delete rows past the audit log.
 for model in (Failure, OrmQ, Schedule, Success):

@@ -18,9 +18,12 @@ from apps.accounts.services import create_account, create_operator
 from apps.apikeys.choices import ALL_SCOPES
 from apps.apikeys.errors import ApiKeyInvalid, ApiKeyMissing
 from apps.apikeys.services import authenticate, create_api_key
+from apps.catalog.choices import Kind
+from apps.catalog.facts import EntryFacts
 from apps.catalog.models import CatalogEntry
-from apps.catalog.services import CheckpointFacts, register_checkpoint
+from apps.catalog.services import register_checkpoint
 from apps.console.terminal import TERMINAL
+from apps.console.utility_models import register_utilities
 from apps.plans.entitlements import Unlimited
 from apps.plans.models import AccountPlan, Plan
 from apps.plans.selectors import get_entitlements
@@ -75,9 +78,10 @@ class Operator:
 
 
 def bootstrap(*, key_file: Path | None, now: datetime) -> BootstrapReport:
-    """Create what is missing of plans, starter checkpoint, operator and key; change nothing that is there."""
+    """Create what is missing of plans, shipped models, operator and key; change nothing that is there."""
     create_missing_plans(now=now)
     checkpoint = register_starter(now=now)
+    register_utilities(now=now)
     account = ensure_operator_account(now=now)
     operator = ensure_operator(now=now)
     api_key = ensure_key(account=account, key_file=key_file, now=now)
@@ -111,7 +115,8 @@ def register_starter(*, now: datetime) -> CatalogEntry | None:
     folder: Path = settings.STARTER_MODEL_DIR
     if not (folder / "model_index.json").is_file():
         return None
-    facts = CheckpointFacts(
+    facts = EntryFacts(
+        kind=Kind.CHECKPOINT,
         name=STARTER_NAME,
         aliases=("darkroom-starter",),
         path=folder,

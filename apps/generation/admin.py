@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.utils.html import format_html_join
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from apps.artifacts.admin import image_html
@@ -26,8 +26,9 @@ class GenerationJobAdmin(ReadOnlyAdmin[GenerationJob]):
         "took",
     ]
     list_select_related = ["account", "checkpoint"]
-    list_filter = ["state", "account", "checkpoint"]
-    search_fields = ["=id"]
+    # Not by checkpoint: the list of a large catalogue would be longer than the page.
+    list_filter = ["state", "account"]
+    search_fields = ["=id", "=checkpoint__name"]
     ordering = ["-id"]
     readonly_fields = ["images"]
 
@@ -46,4 +47,25 @@ class GenerationJobAdmin(ReadOnlyAdmin[GenerationJob]):
 
 @admin.register(GpuWorker)
 class GpuWorkerAdmin(ReadOnlyAdmin[GpuWorker]):
-    list_display = ["name", "state", "device_name", "runtime", "step_ms", "heartbeat_at"]
+    list_display = ["name", "state", "device_name", "runtime", "weights_on_device", "step_ms", "heartbeat_at"]
+    readonly_fields = ["held_weights", "weights_on_device"]
+    exclude = ["weights", "weights_bytes", "weights_budget_bytes", "resident"]
+
+    @admin.display(description="weights on the device")
+    def weights_on_device(self, worker: GpuWorker) -> str:
+        return f"{worker.weights_bytes / 1e6:,.0f} of {worker.weights_budget_bytes / 1e6:,.0f} MB"
+
+    @admin.display(description="checkpoints in memory")
+    def held_weights(self, worker: GpuWorker) -> SafeString:
+        rows = (
+            (
+                weights["name"],
+                weights["family"],
+                weights["residency"] + (", pinned" if weights["is_pinned"] else ""),
+                f"{weights['size_bytes'] / 1e6:,.1f} MB",
+                f"unused for {weights['idle_s']:,.0f} s",
+            )
+            for weights in worker.weights
+        )
+        cells = format_html_join("", "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>", rows)
+        return format_html("<table>{}</table>", cells) if cells else format_html("none")

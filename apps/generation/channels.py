@@ -5,7 +5,8 @@ from __future__ import annotations
 from apps.core.db import notify
 
 GPU = "darkroom_gpu"
-"""To GPU workers: "job" when one was queued, "cancel" when one should stop."""
+"""To GPU workers: "job" when one was queued, "cancel" when one should stop, "reload" when an entry's
+`reload_requested_at` was set."""
 
 JOB = "darkroom_job"
 """To web processes: the id of a job whose row changed."""
@@ -19,6 +20,11 @@ def notify_queued() -> None:
 def notify_cancel() -> None:
     """Make workers look for cancel requests when the current transaction commits."""
     notify(GPU, "cancel")
+
+
+def notify_reload() -> None:
+    """Make workers look for entries to load anew when the current transaction commits."""
+    notify(GPU, "reload")
 
 
 def notify_changed(*job_ids: int) -> None:

@@ -113,6 +113,11 @@ class GpuWorker(models.Model):
     device_name = models.CharField(max_length=128, blank=True)
     reason = models.TextField(blank=True)
     resident = models.JSONField(default=list)
+    weights = models.JSONField(default=list)
+    """Every checkpoint above cold: name, family, residency, size_bytes, is_pinned, idle_s."""
+    weights_bytes = models.PositiveBigIntegerField(default=0)
+    """Weights on the device, shared components counted once."""
+    weights_budget_bytes = models.PositiveBigIntegerField(default=0)
     step_ms = models.FloatField(default=0.0)
     """Moving average of one row-step; ETAs are made of it."""
     started_at = models.DateTimeField()

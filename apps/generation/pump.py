@@ -39,6 +39,11 @@ def engine_config(device: str) -> EngineConfig:
         max_rows=settings.MAX_ROWS,
         cpu_threads=settings.CPU_THREADS,
         fake_step_ms=settings.FAKE_STEP_MS,
+        weights_budget_mb=settings.WEIGHTS_BUDGET_MB,
+        staging_budget_mb=settings.STAGING_BUDGET_MB,
+        lora_budget_mb=settings.LORA_BUDGET_MB,
+        keep_alive_s=settings.KEEP_ALIVE_S,
+        compile_denoiser=settings.COMPILE,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 
 from django.conf import settings
 from django.db import connection
@@ -18,16 +19,17 @@ from apps.catalog.models import CatalogEntry
 from apps.core.clock import now
 from apps.core.listen import Listener
 from apps.generation import lifecycle
+from apps.generation.adapters import embedding_refs, entries_of, lora_refs, vae_ref
 from apps.generation.choices import JobState
 from apps.generation.drain import is_draining
 from apps.generation.heartbeat import Heartbeat
 from apps.generation.lifecycle import Lease
+from apps.generation.model_policies import ModelPolicies, checkpoint_ref
 from apps.generation.models import GenerationJob
 from apps.generation.settler import RunningJob, Settler
 from apps.generation.watchdog import Watchdog
 from gpu_runtime.errors import DeviceLost, RuntimeFault
 from gpu_runtime.messages import (
-    CheckpointRef,
     EngineProtocol,
     Event,
     ImageDone,
@@ -67,6 +69,7 @@ class PumpSession:
         self.heartbeat = heartbeat
         self.watchdog = watchdog
         self.settler = Settler(worker=actor, max_attempts=settings.MAX_CRASHES, on_settled=heartbeat.remove)
+        self.policies = ModelPolicies(engine)
         self.running: dict[str, RunningJob] = {}
         self.steps: dict[Lease, int] = {}
         self.step_ms = 0.0
@@ -85,6 +88,8 @@ class PumpSession:
         if messages or self.has_room or self._wants_poll():
             self._look_for_work(messages)
         if self.engine.has_work():
+            if self.running:
+                self.policies.note_work()
             self._tick()
         else:
             self.watchdog.idle()
@@ -102,6 +107,7 @@ class PumpSession:
             self.next_poll = time.monotonic() + POLL_S
             lifecycle.reap_expired(actor=self.actor, now=now())
             self.suspect_waits = GenerationJob.objects.filter(state=JobState.QUEUED, crashes__gt=0).exists()
+            self.policies.apply()
             self.heartbeat.describe(info=self.engine.info())
         self._drop_lost_and_canceled(check_now="cancel" in messages)
         if not is_draining():
@@ -124,6 +130,7 @@ class PumpSession:
 
     def _admit(self, jobs: list[GenerationJob]) -> None:
         checkpoints = CatalogEntry.objects.in_bulk({job.checkpoint_id for job in jobs})
+        adapters = entries_of(job.resolved for job in jobs)
         for job in jobs:
             # Re-queued by a reaper while we still worked on it, and now ours again.
             self._drop_job(job.pk)
@@ -136,7 +143,7 @@ class PumpSession:
             self.running[request_id] = running
             self.heartbeat.add(running.lease)
             try:
-                self.engine.submit(image_request(job, checkpoints[job.checkpoint_id]))
+                self.engine.submit(image_request(job, checkpoints[job.checkpoint_id], adapters))
             except RuntimeFault as fault:
                 self._forget(request_id)
                 self.settler.fail(running, fault)
@@ -266,14 +273,14 @@ def request_id_of(lease: Lease) -> str:
     return f"{lease.job_id}.{lease.fence}"
 
 
-def image_request(job: GenerationJob, checkpoint: CatalogEntry) -> ImageRequest:
-    """The job as the runtime takes it."""
+def image_request(
+    job: GenerationJob, checkpoint: CatalogEntry, adapters: Mapping[int, CatalogEntry]
+) -> ImageRequest:
+    """The job as the runtime takes it; `adapters` holds every entry that its request names."""
     resolved = job.resolved
     return ImageRequest(
         request_id=request_id_of(lifecycle.lease_of(job)),
-        checkpoint=CheckpointRef(
-            name=checkpoint.name, family=checkpoint.family, path=checkpoint.path, digest=checkpoint.digest
-        ),
+        checkpoint=checkpoint_ref(checkpoint),
         prompt=resolved.prompt,
         negative_prompt=resolved.negative_prompt,
         width=resolved.denoised_width,
@@ -287,4 +294,7 @@ def image_request(job: GenerationJob, checkpoint: CatalogEntry) -> ImageRequest:
         account=str(job.account_id),
         weight=job.weight,
         is_isolated=job.crashes > 0,
+        loras=lora_refs(resolved.adapters, adapters),
+        embeddings=embedding_refs(resolved, adapters),
+        vae=vae_ref(resolved.adapters, adapters),
     )

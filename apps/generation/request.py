@@ -9,7 +9,7 @@ import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from apps.core.errors import InvalidField
 from apps.generation.choices import Kind
@@ -26,10 +26,23 @@ MAX_STEPS = 150
 MAX_GUIDANCE_SCALE = 30.0
 MAX_IMAGES = 15
 MAX_PROMPT_CHARS = 10_000
+MAX_LORAS = 8
+MAX_LORA_SCALE = 4.0
+MAX_EMBEDDINGS = 16
 # Seeds are what every client can carry in a JSON number and torch accepts; image i adds i to it.
 MAX_SEED = 2**32 - 1
 # Drawn seeds stay in what signed 32-bit clients can send back.
 MAX_DRAWN_SEED = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoraWish:
+    """One LoRA as its caller names it."""
+
+    name: str
+    """Name or alias in the catalogue."""
+    scale: float = 1.0
+    """-4 to 4; 1 is as trained."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +69,12 @@ class GenerationRequest:
     seed: int | None = None
     """0 to 2**32 - 1; None draws one and reports it."""
     sampler: Sampler | None = None
+    loras: tuple[LoraWish, ...] = ()
+    """At most 8, each once."""
+    embeddings: tuple[str, ...] = ()
+    """Textual inversions that the prompts may name; at most 16."""
+    vae: str | None = None
+    """An autoencoder in place of the checkpoint's own."""
 
     def __post_init__(self) -> None:
         _require_text("prompt", self.prompt, minimum=1)
@@ -70,6 +89,14 @@ class GenerationRequest:
         _require_range("steps", self.steps, 1, MAX_STEPS)
         _require_range("guidance_scale", self.guidance_scale, 0.0, MAX_GUIDANCE_SCALE)
         _require_range("seed", self.seed, 0, MAX_SEED)
+        _require_loras(self.loras)
+        if len(self.embeddings) > MAX_EMBEDDINGS:
+            raise InvalidField(
+                field="embeddings", problem=f"must be at most {MAX_EMBEDDINGS}, not {len(self.embeddings)}"
+            )
+        for name in self.embeddings:
+            _require_text("embeddings", name, minimum=1)
+        _require_storable("vae", self.vae or "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +114,55 @@ class CheckpointDefaults:
     guidance_scale: float
     sampler: Sampler
     negative_prompt: str = ""
+    samplers: tuple[Sampler, ...] = tuple(Sampler)
+    """Those the checkpoint's family can use."""
+    side_multiple_px: int = SIDE_MULTIPLE_PX
+    """What denoised sides are multiples of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsedLora:
+    """One LoRA as the worker will use it."""
+
+    entry_id: int
+    name: str
+    scale: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsedEntry:
+    """Another catalogue entry as the worker will use it."""
+
+    entry_id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsedAdapters:
+    """What changes the checkpoint for one request; all of it fits the checkpoint's family."""
+
+    loras: tuple[UsedLora, ...] = ()
+    embeddings: tuple[UsedEntry, ...] = ()
+    vae: UsedEntry | None = None
+
+    @property
+    def entry_ids(self) -> set[int]:
+        """Primary keys of every entry in here."""
+        entries = [*self.embeddings, *([self.vae] if self.vae else [])]
+        return {lora.entry_id for lora in self.loras} | {entry.entry_id for entry in entries}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """Read back what `asdict` wrote; Any: JSON."""
+        vae = stored["vae"]
+        return cls(
+            loras=tuple(UsedLora(**each) for each in stored["loras"]),
+            embeddings=tuple(UsedEntry(**each) for each in stored["embeddings"]),
+            vae=UsedEntry(**vae) if vae else None,
+        )
+
+
+NO_ADAPTERS = UsedAdapters()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,26 +184,32 @@ class ResolvedRequest:
     guidance_scale: float
     seed: int
     sampler: Sampler
+    adapters: UsedAdapters = NO_ADAPTERS
 
     @property
     def seeds(self) -> tuple[int, ...]:
         """One seed an image, wrapping at the end of the range."""
         return tuple((self.seed + index) % (MAX_SEED + 1) for index in range(self.num_images))
 
-    def to_json(self) -> dict[str, str | int | float]:
-        """For the job row."""
+    def to_json(self) -> dict[str, Any]:
+        """For the job row. Any: nested JSON."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, stored: Mapping[str, object]) -> Self:
-        """Read back what `to_json` wrote. Raises TypeError for anything else."""
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """Read back what `to_json` wrote. Raises TypeError for anything else. Any: JSON."""
         values = dict(stored)
         values["kind"] = Kind(str(values["kind"]))
         values["sampler"] = Sampler(str(values["sampler"]))
-        return cls(**values)  # type: ignore[arg-type]  # written by to_json; a wrong name raises TypeError
+        # Rows of versions before adapters have none.
+        if "adapters" in stored:
+            values["adapters"] = UsedAdapters.from_json(stored["adapters"])
+        return cls(**values)
 
 
-def resolve(request: GenerationRequest, defaults: CheckpointDefaults) -> ResolvedRequest:
+def resolve(
+    request: GenerationRequest, defaults: CheckpointDefaults, adapters: UsedAdapters = NO_ADAPTERS
+) -> ResolvedRequest:
     """Fill in the checkpoint's defaults, draw a seed. Raises InvalidField beyond the checkpoint's sizes."""
     width, height = _asked_size(request, native_px=defaults.native_px)
     for field, side in (("width", width), ("height", height)):
@@ -136,7 +218,9 @@ def resolve(request: GenerationRequest, defaults: CheckpointDefaults) -> Resolve
             raise InvalidField(
                 field=field, problem=f"must be {allowed} for model {request.checkpoint}, not {side}"
             )
-    denoised_width, denoised_height = denoised_size(width, height, longest_px=defaults.max_native_side_px)
+    denoised_width, denoised_height = denoised_size(
+        width, height, longest_px=defaults.max_native_side_px, multiple_px=defaults.side_multiple_px
+    )
     negative_prompt = request.negative_prompt
     return ResolvedRequest(
         kind=request.kind,
@@ -151,8 +235,24 @@ def resolve(request: GenerationRequest, defaults: CheckpointDefaults) -> Resolve
         steps=request.steps or defaults.steps,
         guidance_scale=_given(request.guidance_scale, defaults.guidance_scale),
         seed=_given(request.seed, secrets.randbelow(MAX_DRAWN_SEED + 1)),
-        sampler=request.sampler or defaults.sampler,
+        sampler=_usable_sampler(request.sampler, defaults),
+        adapters=adapters,
     )
+
+
+def _usable_sampler(asked: Sampler | None, defaults: CheckpointDefaults) -> Sampler:
+    """The asked one where the family has it, else its plain variant, else the checkpoint's own.
+
+    No refusal: clients send the same scheduler with every model, as hosted services let them, and the
+    answer names the sampler that was used.
+    """
+    if asked is None:
+        return defaults.sampler
+    plain = Sampler(asked.removesuffix("_karras").removesuffix("_sde"))
+    for candidate in (asked, plain):
+        if candidate in defaults.samplers:
+            return candidate
+    return defaults.sampler
 
 
 def _asked_size(request: GenerationRequest, *, native_px: int) -> tuple[int, int]:
@@ -171,22 +271,25 @@ def _asked_size(request: GenerationRequest, *, native_px: int) -> tuple[int, int
     return width or _nearest_side(height * wide / high), height
 
 
-def denoised_size(width: int, height: int, *, longest_px: int) -> tuple[int, int]:
-    """The size to denoise at: the asked one, or its proportions with the longer side at `longest_px`."""
+def denoised_size(
+    width: int, height: int, *, longest_px: int, multiple_px: int = SIDE_MULTIPLE_PX
+) -> tuple[int, int]:
+    """The size to denoise at: the asked one, or its proportions with the longer side at `longest_px`.
+
+    Both sides are multiples of `multiple_px`; the finished image is resized where that changed them.
+    """
     longest = max(width, height)
     # A limit between two multiples would otherwise be rounded up past itself.
-    longest_px -= longest_px % SIDE_MULTIPLE_PX
-    if longest <= longest_px:
-        return width, height
-    scale = longest_px / longest
+    longest_px -= longest_px % multiple_px
+    scale = min(1.0, longest_px / longest)
     return (
-        max(MIN_DENOISED_PX, _nearest_side(width * scale)),
-        max(MIN_DENOISED_PX, _nearest_side(height * scale)),
+        max(MIN_DENOISED_PX, _nearest_side(width * scale, multiple_px)),
+        max(MIN_DENOISED_PX, _nearest_side(height * scale, multiple_px)),
     )
 
 
-def _nearest_side(side_px: float) -> int:
-    return max(SIDE_MULTIPLE_PX, round(side_px / SIDE_MULTIPLE_PX) * SIDE_MULTIPLE_PX)
+def _nearest_side(side_px: float, multiple_px: int = SIDE_MULTIPLE_PX) -> int:
+    return max(multiple_px, round(side_px / multiple_px) * multiple_px)
 
 
 def _given(value: T | None, default: T) -> T:
@@ -209,6 +312,17 @@ def _require_storable(field: str, value: str) -> None:
         raise InvalidField(field=field, problem="must not contain the character NUL (U+0000)")
     if any("\ud800" <= character <= "\udfff" for character in value):
         raise InvalidField(field=field, problem="must not contain half of a surrogate pair")
+
+
+def _require_loras(loras: tuple[LoraWish, ...]) -> None:
+    if len(loras) > MAX_LORAS:
+        raise InvalidField(field="loras", problem=f"must be at most {MAX_LORAS}, not {len(loras)}")
+    for lora in loras:
+        _require_text("loras", lora.name, minimum=1)
+        _require_range("lora_scale", lora.scale, -MAX_LORA_SCALE, MAX_LORA_SCALE)
+    names = [lora.name for lora in loras]
+    if len(set(names)) < len(names):
+        raise InvalidField(field="loras", problem="must name each LoRA once")
 
 
 def _require_side(field: str, value: int | None) -> None:

@@ -59,10 +59,22 @@ def estimate_s(*, job: GenerationJob, now: datetime) -> float:
         total=Sum("progress_total"), done=Sum("progress_step")
     )
     row_steps = max(0, (ahead["total"] or job.progress_total) - (ahead["done"] or 0))
+    return round(JOB_OVERHEAD_S + row_steps / _steps_per_s(now), 2)
+
+
+def backlog_s(*, now: datetime) -> float:
+    """Seconds of work that is accepted and not done, shared between the live workers."""
+    work = GenerationJob.objects.filter(state__in=OPEN_STATES).aggregate(
+        total=Sum("progress_total"), done=Sum("progress_step")
+    )
+    return round(((work["total"] or 0) - (work["done"] or 0)) / _steps_per_s(now), 2)
+
+
+def _steps_per_s(now: datetime) -> float:
+    """Row-steps of all live workers together; of one that has measured nothing when there is none."""
     measured_ms = fresh_workers(now=now).values_list("step_ms", flat=True)
     speeds = [step_ms or UNMEASURED_STEP_MS for step_ms in measured_ms]
-    rate = sum(1000.0 / speed for speed in speeds) or 1000.0 / UNMEASURED_STEP_MS
-    return round(JOB_OVERHEAD_S + row_steps / rate, 2)
+    return sum(1000.0 / speed for speed in speeds) or 1000.0 / UNMEASURED_STEP_MS
 
 
 def queue_position(job: GenerationJob) -> int:

@@ -16,17 +16,19 @@ from apps.audit.services import record
 from apps.catalog.models import CatalogEntry
 from apps.catalog.selectors import access_checkpoint
 from apps.core.errors import InvalidField
+from apps.generation.adapters import choose_adapters
 from apps.generation.channels import notify_cancel, notify_changed, notify_queued
 from apps.generation.choices import OPEN_STATES, JobState
 from apps.generation.errors import CheckpointNotAllowed, NotCancelable, QueueFull, TooManyImages
 from apps.generation.idempotency import IdempotencyClaim, bind_job, find_record, take_key
 from apps.generation.models import GenerationJob
-from apps.generation.request import CheckpointDefaults, GenerationRequest, resolve
+from apps.generation.request import SIDE_MULTIPLE_PX, CheckpointDefaults, GenerationRequest, resolve
 from apps.generation.settlement import release_reservation
 from apps.plans.entitlements import Entitlements, Unlimited
 from apps.plans.selectors import get_entitlements
 from apps.quotas.services import reserve_calls
 from gpu_runtime.messages import Sampler
+from gpu_runtime.weights.family_facts import NEEDS_MORE_THAN_A_PROMPT, facts_of
 
 # What a caller over the queue limit is told to wait; the contract's own figure.
 QUEUE_RETRY_S = 30
@@ -48,14 +50,15 @@ def submit_generation(
     With an idempotency claim that an earlier or concurrent twin took, returns the twin's job and
     reserves nothing. `client_options` and `track_id` are kept for the dialect that renders the result.
 
-    Raises CheckpointNotFound, CheckpointNotAllowed, InvalidField, KindNotInPlan, TooManyImages,
-    DailyQuotaExhausted, QueueFull, IdempotencyMismatch.
+    Raises CheckpointNotFound, CheckpointNotAllowed, EntryNotFound, FamilyMismatch, InvalidField,
+    KindNotInPlan, TooManyImages, DailyQuotaExhausted, QueueFull, IdempotencyMismatch.
     """
     entitlements = get_entitlements(account=account)
     checkpoint = access_checkpoint(account=account, name=request.checkpoint)
     if not api_key.allows_checkpoint(checkpoint.name):
         raise CheckpointNotAllowed(name=request.checkpoint)
     _require_entitled(entitlements, request)
+    _require_text_to_image(checkpoint)
     job = _new_job(account, api_key, checkpoint, request, entitlements, now)
     job.client_options = dict(client_options)
     job.track_id = track_id
@@ -80,6 +83,16 @@ def _require_entitled(entitlements: Entitlements, request: GenerationRequest) ->
         )
 
 
+def _require_text_to_image(checkpoint: CatalogEntry) -> None:
+    """Refused here and not by the worker, which would have to load the weights to see it."""
+    needed = NEEDS_MORE_THAN_A_PROMPT.get(checkpoint.variant)
+    if needed is not None:
+        raise InvalidField(
+            field="checkpoint",
+            problem=f"{checkpoint.name} makes no image from a prompt alone: it needs {needed}",
+        )
+
+
 def _new_job(
     account: Account,
     api_key: ApiKey,
@@ -88,9 +101,13 @@ def _new_job(
     entitlements: Entitlements,
     now: datetime,
 ) -> GenerationJob:
-    """The unsaved row. Raises InvalidField for what this checkpoint cannot make."""
+    """The unsaved row. Raises InvalidField for what this checkpoint cannot make, and as choose_adapters."""
     # By its name, whatever alias the caller used: usage and invoices speak of one checkpoint in one way.
-    resolved = resolve(replace(request, checkpoint=checkpoint.name), checkpoint_defaults(checkpoint))
+    resolved = resolve(
+        replace(request, checkpoint=checkpoint.name),
+        checkpoint_defaults(checkpoint),
+        choose_adapters(account=account, request=request, checkpoint=checkpoint),
+    )
     return GenerationJob(
         account=account,
         api_key=api_key,
@@ -107,7 +124,7 @@ def _new_job(
 
 def checkpoint_defaults(checkpoint: CatalogEntry) -> CheckpointDefaults:
     """The catalogue's row as the request module understands it."""
-    defaults = checkpoint.defaults
+    defaults, facts = checkpoint.defaults, facts_of(checkpoint.family)
     return CheckpointDefaults(
         native_px=checkpoint.native_px,
         min_side_px=checkpoint.min_side_px,
@@ -117,6 +134,8 @@ def checkpoint_defaults(checkpoint: CatalogEntry) -> CheckpointDefaults:
         guidance_scale=float(defaults["guidance_scale"]),
         sampler=Sampler(defaults["sampler"]),
         negative_prompt=str(defaults.get("negative_prompt", "")),
+        samplers=facts.samplers if facts else tuple(Sampler),
+        side_multiple_px=facts.side_multiple_px if facts else SIDE_MULTIPLE_PX,
     )
 
 

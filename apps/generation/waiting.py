@@ -31,9 +31,10 @@ RECONNECT_S = 0.5
 
 
 class JobWatcher:
-    """The listening thread of this process and the events of those it wakes."""
+    """The listening thread of this process and the events of those it wakes, for the rows of one channel."""
 
-    def __init__(self, *, max_waiters: int) -> None:
+    def __init__(self, *, max_waiters: int, channel: str = JOB) -> None:
+        self._channel = channel
         self._slots = threading.BoundedSemaphore(max_waiters)
         self._lock = threading.Lock()
         self._events: dict[int, set[threading.Event]] = defaultdict(set)
@@ -66,7 +67,7 @@ class JobWatcher:
     def _listen_forever(self) -> None:
         while True:
             try:
-                with Listener([JOB]) as listener:
+                with Listener([self._channel]) as listener:
                     # Whatever was said before the connection stood is lost: let everybody look.
                     self._wake_all()
                     while True:

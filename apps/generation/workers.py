@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import psutil
 
 from apps.generation.models import GpuWorker
-from gpu_runtime.messages import EngineInfo
+from gpu_runtime.messages import EngineInfo, HeldWeights
 
 
 def worker_name(device: str) -> str:
@@ -49,6 +49,17 @@ def register_worker(*, name: str, now: datetime) -> GpuWorker:
     return worker
 
 
+def _held(weights: HeldWeights) -> dict[str, object]:
+    return {
+        "name": weights.name,
+        "family": weights.family,
+        "residency": weights.residency.value,
+        "size_bytes": weights.size_bytes,
+        "is_pinned": weights.is_pinned,
+        "idle_s": round(weights.idle_s, 1),
+    }
+
+
 def beat(*, worker_id: int, state: str, info: EngineInfo | None, step_ms: float, now: datetime) -> None:
     """Write a sign of life and what the engine holds now."""
     changes: dict[str, object] = {"heartbeat_at": now, "state": state, "step_ms": step_ms}
@@ -59,5 +70,8 @@ def beat(*, worker_id: int, state: str, info: EngineInfo | None, step_ms: float,
             "device_name": info.device_name,
             "reason": info.reason,
             "resident": list(info.resident),
+            "weights": [_held(weights) for weights in info.held],
+            "weights_bytes": info.weights_bytes,
+            "weights_budget_bytes": info.weights_budget_bytes,
         }
     GpuWorker.objects.filter(pk=worker_id).update(**changes)

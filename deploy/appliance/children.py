@@ -14,6 +14,8 @@ from deploy.appliance.supervisor import ChildSpec
 
 GPU_GRACE_S: Final = 15.0
 """Longer than DARKROOM_DRAIN_GRACE_S, after which the worker has handed its jobs back."""
+IMPORTS_GRACE_S: Final = 3.0
+"""An import goes on where it stopped, so nobody waits for a long one to end."""
 WEB_GRACE_S: Final = 12.0
 """Longer than gunicorn's graceful_timeout."""
 _WEB_POOL_SIZE: Final = "40"
@@ -34,7 +36,7 @@ def postgres_child(cluster: PrivateCluster) -> ChildSpec:
 
 
 def application_children(environment: Environment, variables: Mapping[str, str]) -> list[ChildSpec]:
-    """One GPU worker, web and housekeeping, in the order of what the first image waits for."""
+    """One GPU worker, web, housekeeping and imports, in the order of what the first image waits for."""
     python = sys.executable
     manage = str(REPOSITORY / "manage.py")
     gunicorn = [python, "-m", "gunicorn", "-c", str(REPOSITORY / "deploy" / "gunicorn.conf.py")]
@@ -42,11 +44,14 @@ def application_children(environment: Environment, variables: Mapping[str, str])
     # pool does not survive.
     web = {"DARKROOM_DATABASE_POOL_SIZE": _WEB_POOL_SIZE} | dict(variables)
     unpooled = dict(variables) | {"DARKROOM_DATABASE_POOL_SIZE": "0"}
+    # A queue of its own in Q_CLUSTER: a download of hours must not hold up webhooks or the reaper.
+    imports = {"Q_CLUSTER_NAME": "imports"}
     worker = [python, manage, "gpu_cluster", "--device", environment.device]
     return [
         _child("gpu", worker, unpooled, GPU_GRACE_S),
         _child("web", [*gunicorn, "apps.config.wsgi:application"], web, WEB_GRACE_S),
         _child("house", [python, manage, "qcluster"], unpooled, WEB_GRACE_S),
+        _child("imports", [python, manage, "qcluster"], unpooled | imports, IMPORTS_GRACE_S),
     ]
 
 

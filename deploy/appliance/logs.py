@@ -14,7 +14,7 @@ MAX_FILE_BYTES: Final = 10_000_000
 KEPT_FILES: Final = 4
 """Old files kept beside the current one, for each child."""
 _NAME_WIDTH: Final = 6
-_COLOURS: Final = {"web": "cyan", "gpu": "magenta", "house": "blue", "pg": "green"}
+_COLOURS: Final = {"web": "cyan", "gpu": "magenta", "house": "blue", "imports": "yellow", "pg": "green"}
 
 
 class RotatingFile:

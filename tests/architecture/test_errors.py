@@ -8,6 +8,7 @@ from pathlib import Path
 from pkgutil import walk_packages
 
 import apps
+from apps.catalog.imports.failures import CODES as IMPORT_FAILURES
 from apps.config.version import REPOSITORY_ROOT
 from apps.core.errors import DomainError
 from apps.generation.faults import EXPIRED, FAILURES, INTERNAL, QUARANTINED
@@ -16,8 +17,8 @@ from tests.contracts.recording import list_exchanges
 PAGE = REPOSITORY_ROOT / "templates" / "docs" / "errors.md"
 ROW = re.compile(r"^\| `(?P<code>[a-z_]+)` \| (?:(?P<status>\d{3}) \| (?P<rest>.+) \|$)?", re.MULTILINE)
 # Refusals that no request of the ModelsLab dialect meets, or only in a way a recorded exchange cannot show.
-WITHOUT_EXCHANGE = {"artifact_not_found", "conflict", "not_cancelable", "body_too_large", "kind_not_in_plan"}
-WITHOUT_EXCHANGE |= {"scope_missing", "checkpoint_not_allowed"}
+WITHOUT_EXCHANGE = {"artifact_not_found", "not_cancelable", "body_too_large", "kind_not_in_plan"}
+WITHOUT_EXCHANGE |= {"checkpoint_not_allowed", "invalid_cursor", "preview_unusable", "upload_refused"}
 
 
 def refusals() -> list[type[DomainError]]:
@@ -59,6 +60,10 @@ def test_each_job_failure_has_a_row() -> None:
     failures = [*FAILURES.values(), INTERNAL, QUARANTINED, EXPIRED]
 
     assert section("Why a job failed").keys() == {failure.code for failure in failures}
+
+
+def test_each_failure_of_an_import_has_a_row() -> None:
+    assert section("Why an import failed").keys() == IMPORT_FAILURES.keys()
 
 
 def test_each_fault_of_the_dialects_has_a_row() -> None:

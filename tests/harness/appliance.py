@@ -64,8 +64,10 @@ class Appliance:
         fsync: bool = True,
         postgres: Mapping[str, str] | None = None,
         has_housekeeping: bool = False,
+        has_imports: bool = False,
+        runtime: str = "fake",
     ) -> None:
-        """`settings` are environment variables; `devices` get a GPU cluster each, with the fake runtime.
+        """`settings` are environment variables; `devices` get a GPU cluster each.
 
         `gpu_command` is what python runs in place of `manage.py gpu_cluster`.
         """
@@ -77,7 +79,12 @@ class Appliance:
         """Plain texts, one an account, once entered."""
         self._accounts = accounts
         self._gpu_command = tuple(gpu_command)
-        self._has_housekeeping = has_housekeeping
+        self._runtime = runtime
+        self._children = [
+            "web",
+            *(["house"] if has_housekeeping else []),
+            *(["imports"] if has_imports else []),
+        ]
         self._settings = {"DARKROOM_FAKE_STEP_MS": f"{step_ms:g}"} | dict(settings or {})
         self._postgres = dict(postgres or {})
         self.cluster = PrivateCluster(self.home, fsync=fsync, settings=self._postgres)
@@ -146,7 +153,8 @@ class Appliance:
             raise RuntimeError(f"the supervisor ended: {(self.folder / 'supervise.log').read_text()[-2000:]}")
         try:
             with Client(self.port, timeout_s=5) as client:
-                if client.get("/readyz").status != 200:
+                # Without a worker nobody is ready to generate.
+                if client.get("/readyz" if self.devices else "/healthz").status != 200:
                     return False
         except UNREACHABLE:
             return False
@@ -293,8 +301,8 @@ class Appliance:
             home=self.home,
             port=self.port,
             bind="127.0.0.1",
-            device=self.devices[0],
-            runtime="fake",
+            device=self.devices[0] if self.devices else "cpu",
+            runtime=self._runtime,
             base_url=f"http://127.0.0.1:{self.port}",
             database_url=None,
         )
@@ -318,14 +326,13 @@ class Appliance:
             home=self.home,
             port=self.port,
             bind="127.0.0.1",
-            device=self.devices[0],
-            runtime="fake",
+            device=self.devices[0] if self.devices else "cpu",
+            runtime=self._runtime,
             base_url="",
             database_url=None,
         )
         specs = {spec.name: spec for spec in application_children(environment, self.variables)}
-        names = ["web", "house"] if self._has_housekeeping else ["web"]
-        children = [_child(specs[name]) for name in names]
+        children = [_child(specs[name]) for name in self._children]
         for device in self.devices:
             argv = [sys.executable, *self._gpu_command, "--device", device]
             children.append(

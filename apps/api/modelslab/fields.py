@@ -15,7 +15,9 @@ from apps.api.bodies import JsonObject
 from apps.api.modelslab.readers import (
     BadValue,
     Flag,
+    Names,
     Number,
+    Numbers,
     Ratio,
     Reader,
     Seed,
@@ -29,8 +31,11 @@ from apps.api.modelslab.readers import (
 from apps.api.modelslab.schedulers import Algorithm, SchedulerName, Variants, choose_sampler
 from apps.core.errors import InvalidField
 from apps.generation.request import (
+    MAX_EMBEDDINGS,
     MAX_GUIDANCE_SCALE,
     MAX_IMAGES,
+    MAX_LORA_SCALE,
+    MAX_LORAS,
     MAX_PROMPT_CHARS,
     MAX_SEED,
     MAX_SIDE_PX,
@@ -38,12 +43,15 @@ from apps.generation.request import (
     MIN_SIDE_PX,
     SIDE_MULTIPLE_PX,
     GenerationRequest,
+    LoraWish,
 )
 from gpu_runtime.messages import Sampler
 
 T = TypeVar("T")
 
 MAX_NAME_CHARS = 200
+LORA_STRENGTHS = Numbers(number=Number(lowest=-MAX_LORA_SCALE, highest=MAX_LORA_SCALE), max_numbers=MAX_LORAS)
+EMBEDDING_NAMES = Names(max_names=MAX_EMBEDDINGS, max_chars=MAX_NAME_CHARS)
 SIDE = Whole(lowest=MIN_SIDE_PX, highest=MAX_SIDE_PX, multiple_of=SIDE_MULTIPLE_PX)
 
 
@@ -94,6 +102,10 @@ FIELDS: Final = (
     Field("temp", "temp", Flag(), "no", "v6"),
     Field("instant_response", "instant_response", Flag(), "no", "v6"),
     Field("track_id", "track_id", Track(), "none", "v6"),
+    Field("lora_model", "lora_names", Names(max_names=MAX_LORAS, max_chars=MAX_NAME_CHARS), "none", "v6"),
+    Field("lora_strength", "lora_scales", LORA_STRENGTHS, "1 for each", "v6"),
+    Field("embeddings_model", "embeddings", EMBEDDING_NAMES, "none", "v6", alias="embeddings"),
+    Field("vae", "vae", Text(max_chars=MAX_NAME_CHARS), "the model's own", "v6"),
 )
 
 
@@ -111,10 +123,6 @@ _LEAVE_OUT = "leave it out"
 REFUSED: Final = {
     "webhook": Refused("leave it out and poll fetch_result"),
     "webhook_url": Refused("leave it out and poll fetch_result"),
-    "lora_model": Refused(_LEAVE_OUT),
-    "embeddings_model": Refused(_LEAVE_OUT),
-    "embeddings": Refused(_LEAVE_OUT),
-    "vae": Refused(_LEAVE_OUT),
     "controlnet_model": Refused(_LEAVE_OUT),
     "controlnet_type": Refused(_LEAVE_OUT),
     "control_image": Refused(_LEAVE_OUT),
@@ -136,11 +144,10 @@ REFUSED: Final = {
 IGNORED: Final = {
     "key": "the credential, read before anything else",
     "enhance_prompt": "on by default there; prompts are used as written here, and meta says so",
-    "safety_checker": "no classifier ships with this version; nsfw_content_detected is always false",
+    "safety_checker": "no check runs with this version; nsfw_content_detected is always false",
     "safety_checker_type": "only counts with safety_checker",
     "tomesd": "a speed-up of the hosted service that does not concern the caller",
     "loadbalancer": "work is shared between this appliance's devices anyway",
-    "lora_strength": "only counts with lora_model",
     "ip_adapter_scale": "only counts with ip_adapter_id",
     "strength": "only counts with init_image",
     "controlnet_conditioning_scale": "only counts with controlnet_model",
@@ -195,6 +202,9 @@ def translate(fields: JsonObject, *, version: str) -> TextToImage:
             guidance_scale=_get(values, "guidance_scale", None),
             seed=_get(values, "seed", None),
             sampler=_sampler(values),
+            loras=_loras(values, names),
+            embeddings=_get(values, "embeddings", ()),
+            vae=_get(values, "vae", None),
         )
     except InvalidField as error:
         raise renamed(error, names) from None
@@ -280,6 +290,25 @@ def _sampler(values: dict[str, object]) -> Sampler | None:
         asked_karras=_get(values, "use_karras_sigmas", None),
         is_sde=_get(values, "algorithm_type", False),
     )
+
+
+def _loras(values: dict[str, object], names: dict[str, str]) -> tuple[LoraWish, ...]:
+    """Names and strengths by position; one strength counts for all. Raises InvalidField when they differ."""
+    wanted: tuple[str, ...] = _get(values, "lora_names", ())
+    scales: tuple[float, ...] = _get(values, "lora_scales", ())
+    names.setdefault("loras", "lora_model")
+    names.setdefault("lora_scale", "lora_strength")
+    if not wanted:
+        # Clients send a strength with every request, whether or not it names a LoRA.
+        return ()
+    if len(scales) in (0, 1):
+        scales = (scales or (1.0,)) * len(wanted)
+    if len(scales) != len(wanted):
+        raise InvalidField(
+            field="lora_strength",
+            problem=f"must be one number, or {len(wanted)} as lora_model has, not {len(scales)}",
+        )
+    return tuple(LoraWish(name=name, scale=scale) for name, scale in zip(wanted, scales, strict=True))
 
 
 def _get(values: Mapping[str, object], name: str, default: T) -> T:

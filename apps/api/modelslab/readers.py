@@ -192,6 +192,49 @@ class Size:
         return sides
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """One name or several, separated by commas, or a list of names."""
+
+    max_names: int
+    max_chars: int
+
+    @property
+    def allowed(self) -> str:
+        return f"1 to {self.max_names} names, separated by commas"
+
+    def __call__(self, value: object) -> tuple[str, ...]:
+        parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
+            raise BadValue(f"must be {self.allowed}, not {shown(value)}")
+        names = [_storable(part.strip()) for part in parts if part.strip()]
+        if len(names) > self.max_names or any(len(name) > self.max_chars for name in names):
+            raise BadValue(f"must be {self.allowed}, not {len(names)}")
+        return tuple(names)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Numbers:
+    """One number or several, separated by commas, or a list of numbers."""
+
+    number: Number
+    max_numbers: int
+
+    @property
+    def allowed(self) -> str:
+        return f"{self.number.allowed}, or up to {self.max_numbers} of them separated by commas"
+
+    def __call__(self, value: object) -> tuple[float, ...]:
+        parts = value.split(",") if isinstance(value, str) else value
+        parts = parts if isinstance(parts, list) else [parts]
+        if not 1 <= len(parts) <= self.max_numbers:
+            raise BadValue(f"must be {self.allowed}, not {len(parts)}")
+        try:
+            return tuple(self.number(part) for part in parts)
+        except BadValue:
+            raise BadValue(f"must be {self.allowed}, not {shown(value)}") from None
+
+
 def _whole(value: object) -> int | None:
     # bool is an int to Python, never to a client.
     if isinstance(value, bool):

@@ -168,8 +168,10 @@ def _flag(value: bool) -> str:
 def _meta(job: GenerationJob, options: ClientOptions) -> Meta:
     """The effective parameters: what was done, not what was asked for."""
     resolved = job.resolved
-    words = WORDS[resolved.sampler]
+    words, adapters = WORDS[resolved.sampler], resolved.adapters
+    embeddings = ",".join(used.name for used in adapters.embeddings)
     return {
+        **({"embeddings_model": embeddings} if embeddings else {}),
         "prompt": resolved.prompt,
         "negative_prompt": resolved.negative_prompt,
         "model_id": resolved.checkpoint,
@@ -197,9 +199,9 @@ def _meta(job: GenerationJob, options: ClientOptions) -> Meta:
         "multi_lingual": "no",
         "watermark": "no",
         "full_url": "no",
-        "vae": None,
-        "lora_model": None,
-        "lora_strength": None,
+        "vae": adapters.vae.name if adapters.vae else None,
+        "lora_model": ",".join(lora.name for lora in adapters.loras) or None,
+        "lora_strength": ",".join(f"{lora.scale:g}" for lora in adapters.loras) or None,
         "webhook": None,
         "track_id": job.track_id,
         "id": str(job.pk),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path, re_path
 
+from apps.api.modelslab import models_urls
 from apps.api.modelslab.views import FetchView, TextToImageView, UnknownPathView
 
 TEXT_TO_IMAGE = {
@@ -25,5 +26,6 @@ def _fetch_paths(prefix: str) -> list[URLPattern]:
 urlpatterns = [
     *(path(route, TextToImageView.as_view(version=version)) for route, version in TEXT_TO_IMAGE.items()),
     *(pattern for prefix in FETCH for pattern in _fetch_paths(prefix)),
+    *models_urls.urlpatterns,
     re_path(r"^", UnknownPathView.as_view()),
 ]

@@ -24,6 +24,8 @@ def test_defaults_pass() -> None:
         ("HEARTBEAT_S", 5.0, "config.E001", False),
         ("RUNTIME", "fake", "config.W001", False),
         ("SYNC_WAIT_S", 30.0, "config.W002", False),
+        ("FETCH_ALLOW", ["10.0.0.0/8", "mirror.example.com"], "config.E003", False),
+        ("HF_ENDPOINT", "huggingface.co", "config.E004", False),
         ("DEBUG", True, "config.E002", True),
         ("BASE_URL", "http://127.0.0.1:8000", "config.W003", True),
     ],

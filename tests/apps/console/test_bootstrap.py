@@ -19,6 +19,7 @@ from apps.catalog.models import CatalogEntry
 from apps.plans.entitlements import UNLIMITED
 from apps.plans.models import Plan
 from apps.plans.selectors import get_entitlements
+from gpu_runtime.utility.shipped import SHIPPED
 from tests.cast import Cast
 from tests.clocks import FrozenClock
 from tests.factories import make_folder
@@ -58,7 +59,7 @@ def test_an_empty_database_becomes_ready(db: None, clock: FrozenClock, starter: 
     assert sign_in(username=report["operator_email"], password=report["operator_password"]) is not None
     assert key_file.read_text() == report["api_key"] + "\n"
     assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
-    checkpoint = CatalogEntry.objects.get()
+    checkpoint = CatalogEntry.objects.get(kind="checkpoint")
     assert (checkpoint.name, checkpoint.aliases, checkpoint.native_px) == (
         "starter",
         ["darkroom-starter"],
@@ -74,7 +75,7 @@ def test_a_second_run_changes_nothing(db: None, clock: FrozenClock, starter: Pat
     second = _bootstrap(tmp_path / "key")
     assert second == first | {"operator_password": None, "api_key": None}
     counts = [model.objects.count() for model in (Account, User, ApiKey, CatalogEntry, Plan)]
-    assert counts == [1, 1, 1, 1, 2]
+    assert counts == [1, 1, 1, 1 + len(SHIPPED), 2]
     assert AuditEvent.objects.count() == events
 
 
@@ -115,7 +116,7 @@ def test_the_starters_own_file_overrides_our_figures(
     facts = {"native_px": 64, "max_native_side_px": 96, "defaults": {"steps": 12}, "trained_on": "emoji"}
     (starter / "darkroom.json").write_text(json.dumps(facts))
     _bootstrap(tmp_path / "key")
-    checkpoint = CatalogEntry.objects.get()
+    checkpoint = CatalogEntry.objects.get(kind="checkpoint")
     assert (checkpoint.native_px, checkpoint.max_native_side_px) == (64, 96)
     assert checkpoint.defaults["steps"] == 12 and checkpoint.defaults["sampler"] == "dpmpp_2m"
 
@@ -125,7 +126,7 @@ def test_without_weights_everything_else_is_made(
 ) -> None:
     settings.STARTER_MODEL_DIR = tmp_path / "nothing"
     report = _bootstrap(tmp_path / "key")
-    assert (report["model_id"], CatalogEntry.objects.count()) == (None, 0)
+    assert (report["model_id"], CatalogEntry.objects.filter(kind="checkpoint").count()) == (None, 0)
     assert "starter model is missing" in _run("bootstrap", "--key-file", str(tmp_path / "key"))
 
 
@@ -150,9 +151,18 @@ def test_commands_refuse_in_one_line(cast: Cast, clock: FrozenClock) -> None:
 def test_a_folder_is_registered_by_command(cast: Cast, clock: FrozenClock, tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "model", model_index__json="{}")
     _run("register_checkpoint", "mine", str(folder), "--private-to", "ada", "--steps", "9")
-    checkpoint = CatalogEntry.objects.get()
+    checkpoint = CatalogEntry.objects.get(kind="checkpoint")
     assert (checkpoint.owner, checkpoint.visibility, checkpoint.defaults["steps"]) == (
         cast.account,
         "private",
         9,
     )
+
+
+def test_shipped_utilities_are_entries_with_files(db: None, clock: FrozenClock, tmp_path: Path) -> None:
+    _bootstrap(tmp_path / "key")
+    entries = CatalogEntry.objects.exclude(kind="checkpoint")
+    assert {entry.name: (entry.kind, entry.licence) for entry in entries} == {
+        shipped.name: (shipped.kind.value, shipped.licence) for shipped in SHIPPED
+    }
+    assert all((Path(entry.path) / "LICENSE").is_file() and entry.size_bytes > 0 for entry in entries)

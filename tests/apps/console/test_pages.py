@@ -145,8 +145,14 @@ def test_nothing_can_be_deleted_in_the_console(cast: Cast) -> None:
 def test_every_model_of_ours_has_a_page_or_a_reason() -> None:
     ours = {model for model in apps.get_models() if model.__module__.startswith("apps.")}
     hidden = {model._meta.label for model in ours if model not in admin.site._registry}
-    # The chain is a column of the audit log; idempotency records hold the callers' own responses.
-    assert hidden == {"audit.AuditLink", "generation.IdempotencyRecord"}
+    # The chain is a column of the audit log; idempotency records hold the callers' own responses; names are
+    # columns of the catalogue's entries, and the watermark a counter's own note.
+    assert hidden == {
+        "audit.AuditLink",
+        "generation.IdempotencyRecord",
+        "catalog.CatalogName",
+        "catalog.UsageWatermark",
+    }
 
 
 def test_a_new_key_is_shown_once(cast: Cast, otto: Client, clock: FrozenClock) -> None:
@@ -281,12 +287,14 @@ def test_a_checkpoint_is_disabled(cast: Cast, otto: Client) -> None:
         "defaults": '{"steps": 9, "guidance_scale": 4.0, "sampler": "ddim"}',
         "licence": "MIT",
         "visibility": "public",
+        "residency_policy": "pinned",
+        "native_px": "64",
     }
-    response = otto.post(f"/console/catalog/checkpoint/{checkpoint.pk}/change/", form)
+    response = otto.post(f"/console/catalog/catalogentry/{checkpoint.pk}/change/", form)
     assert response.status_code == 302
     checkpoint.refresh_from_db()
     assert (checkpoint.is_enabled, checkpoint.aliases, checkpoint.max_side_px) == (False, ["little"], 1024)
-    assert _last_event() == ("catalog.checkpoint.changed", "otto@example.com")
+    assert _last_event() == ("catalog.entry.changed", "otto@example.com")
 
 
 def test_a_rows_history_is_its_audit_log(cast: Cast, otto: Client) -> None:

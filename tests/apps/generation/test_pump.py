@@ -495,8 +495,8 @@ def test_what_the_engine_gets_is_the_job(live: Studio) -> None:
         guidance_scale=2.5,
     )
     claimed = claim_one()
-    assert image_request(claimed, live.checkpoint) == ImageRequest(
-        request_id=image_request(claimed, live.checkpoint).request_id,
+    assert image_request(claimed, live.checkpoint, {}) == ImageRequest(
+        request_id=image_request(claimed, live.checkpoint, {}).request_id,
         checkpoint=CheckpointRef(name="tiny", family="sd15", path="/nowhere/tiny", digest="0" * 64),
         prompt="a cat",
         negative_prompt="fog",
@@ -513,7 +513,7 @@ def test_what_the_engine_gets_is_the_job(live: Studio) -> None:
         is_isolated=False,
     )
     GenerationJob.objects.filter(pk=job.pk).update(crashes=1)
-    assert image_request(reread(job), live.checkpoint).is_isolated is True
+    assert image_request(reread(job), live.checkpoint, {}).is_isolated is True
 
 
 def test_a_full_disk_fails_the_job_and_gives_its_call_back(

@@ -58,6 +58,7 @@ def test_an_accepted_request_becomes_one_queued_job(studio: Studio, clock: Froze
             "guidance_scale": 4.0,
             "seed": 5,
             "sampler": "dpmpp_2m",
+            "adapters": {"loras": [], "embeddings": [], "vae": None},
         },
         "client_options": {"webhook": None},
         "track_id": "order 7",

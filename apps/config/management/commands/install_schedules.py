@@ -8,10 +8,14 @@ from django_q.models import Schedule
 # Task -> minutes between runs. Each is short and safe to run twice; the rows they look at are the truth.
 SCHEDULES = {
     "apps.generation.tasks.reap": 1,
+    "apps.generation.tasks.count_uses": 1,
     "apps.audit.tasks.seal_audit_events": 1,
     "apps.artifacts.tasks.purge_expired_artifacts": 5,
     "apps.artifacts.tasks.sweep_unreferenced_files": 60,
     "apps.generation.tasks.forget_old_keys": 60,
+    "apps.catalog.imports.tasks.reap": 1,
+    "apps.catalog.imports.tasks.watch": 1,
+    "apps.catalog.imports.tasks.sweep": 60,
 }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from apps.apikeys.choices import ALL_SCOPES, Scope
+from apps.apikeys.choices import DEFAULT_SCOPES, Scope
 from apps.apikeys.services import create_api_key
 from apps.console.terminal import TERMINAL, account_by_slug, plan_by_code, refusals_as_command_errors
 from apps.core import clock
@@ -21,7 +21,10 @@ class Command(BaseCommand):
         parser.add_argument("--account", required=True, help="slug of the account")
         parser.add_argument("--name", required=True, help="who or what uses the key")
         parser.add_argument("--plan", help="put the account on this plan as well")
-        parser.add_argument("--scope", action="append", choices=Scope.values, help="repeatable; default: all")
+        usual = ", ".join(DEFAULT_SCOPES)
+        parser.add_argument(
+            "--scope", action="append", choices=Scope.values, help=f"repeatable; default: {usual}"
+        )
         parser.add_argument("--days", type=int, help="days until the key expires; default: never")
         parser.add_argument("--daily-cap", type=int, help="most calls a day with this key")
 
@@ -35,7 +38,7 @@ class Command(BaseCommand):
             issued = create_api_key(
                 account=account,
                 name=options["name"],
-                scopes=[Scope(scope) for scope in options["scope"] or ALL_SCOPES],
+                scopes=[Scope(scope) for scope in options["scope"] or DEFAULT_SCOPES],
                 expires_at=None if options["days"] is None else now + timedelta(days=options["days"]),
                 daily_cap=options["daily_cap"],
                 actor=TERMINAL,

@@ -7,8 +7,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from apps.catalog.choices import Visibility
-from apps.catalog.services import CheckpointFacts, register_checkpoint
+from apps.catalog.choices import Kind, Visibility
+from apps.catalog.facts import EntryFacts
+from apps.catalog.services import register_checkpoint
 from apps.console.terminal import TERMINAL, account_by_slug, refusals_as_command_errors
 from apps.core import clock
 
@@ -37,7 +38,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         owner = account_by_slug(options["private_to"]) if options["private_to"] else None
-        facts = CheckpointFacts(
+        facts = EntryFacts(
+            kind=Kind.CHECKPOINT,
             name=options["name"],
             title=options["title"] or options["name"],
             family=options["family"],

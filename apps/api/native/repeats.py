@@ -1,0 +1,68 @@
+"""Idempotency keys for acts that make no job: a repeat of a request gets the answer of the first.
+
+The record is written after the act, not with it: where two twins race, what they ask for must itself refuse
+to happen twice. The loser then finds the winner's answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+
+from apps.api.bodies import read_body
+from apps.apikeys.models import ApiKey
+from apps.core import clock
+from apps.core.errors import Conflict
+from apps.generation.idempotency import (
+    IdempotencyClaim,
+    StoredResponse,
+    find_record,
+    make_claim,
+    store_response,
+    stored_response,
+    take_key,
+)
+
+
+def answer_once(http: HttpRequest, key: ApiKey, act: Callable[[], HttpResponse]) -> HttpResponse:
+    """`act`'s answer, or that of an earlier request with the same Idempotency-Key.
+
+    Raises what `act` raises, and the refusals of the key: unusable, or used for something else.
+    """
+    text = http.headers.get("Idempotency-Key")
+    if text is None:
+        return act()
+    claim = make_claim(key=text, method="POST", path=http.path, body=read_body(http))
+    earlier = _find_answer(key, claim)
+    if earlier is not None:
+        return earlier
+    try:
+        answer = act()
+    except Conflict:
+        # A twin may have been faster.
+        earlier = _find_answer(key, claim)
+        if earlier is None:
+            raise
+        return earlier
+    with transaction.atomic():
+        take_key(account_id=key.account_id, claim=claim, now=clock.now())
+    kept = StoredResponse(
+        status=answer.status_code, content_type=answer.headers["Content-Type"], body=answer.content
+    )
+    store_response(account_id=key.account_id, key=claim.key, response=kept)
+    return answer
+
+
+def _find_answer(key: ApiKey, claim: IdempotencyClaim) -> HttpResponse | None:
+    record = find_record(account_id=key.account_id, claim=claim)
+    stored = stored_response(record) if record else None
+    if stored is None:
+        return None
+    return HttpResponse(
+        stored.body,
+        status=stored.status,
+        content_type=stored.content_type,
+        headers={"Idempotent-Replayed": "true"},
+    )
