@@ -42,8 +42,8 @@ def find_entry(entries: CatalogQuerySet, name: str) -> CatalogEntry | None:
 def require_compatible(*, entry: CatalogEntry, checkpoint: CatalogEntry) -> None:
     """Raises FamilyMismatch unless the adapter was made for the checkpoint's family.
 
-    Which LoRAs and VAEs a family takes is in the family's row; everything else must be of the very family. An entry
-    without a family fits all.
+    Which LoRAs and VAEs a family takes is in the family's row; everything else must be of the very family.
+    An entry without a family fits all.
     """
     fitting = {checkpoint.family}
     facts = facts_of(checkpoint.family)

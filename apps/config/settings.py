@@ -142,7 +142,7 @@ MAX_WAITERS = env_int("DARKROOM_MAX_WAITERS", 900, minimum=1, maximum=10_000)
 # How long an artifact link and its file live, in seconds.
 ARTIFACT_TTL_S = env_int("DARKROOM_ARTIFACT_TTL_S", 24 * 3600, minimum=60, maximum=10 * 365 * 24 * 3600)
 ARTIFACT_DIR = HOME_DIR / "artifacts"
-# Folder of all models that are brought in, with staging and incoming; the starter model ships with us.
+# Folder of all models brought in, with staging and incoming; the starter model ships inside the repository.
 MODEL_DIR = env_path("DARKROOM_MODEL_DIR", str(HOME_DIR / "models"))
 STARTER_MODEL_DIR = REPOSITORY_ROOT / "gpu_runtime" / "starter"
 

@@ -5,8 +5,11 @@ All of them know every byte, so any prompt in any script becomes tokens, only mo
 
 from __future__ import annotations
 
+import copy
 from functools import cache
+from typing import TypeVar
 
+from tokenizers.processors import TemplateProcessing
 from transformers import (
     BertTokenizer,
     GemmaTokenizer,
@@ -24,8 +27,19 @@ CHAT_TEMPLATE = (
 )
 """Turns of a conversation between ChatML's marks, as the Qwen models have it."""
 
+T = TypeVar("T", bound=PreTrainedTokenizerFast)
+
 _BYTES = [f"<0x{value:02X}>" for value in range(256)]
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def _starting_with(tokenizer: T, mark: str) -> T:
+    """Every text starts with a mark, so that an empty prompt is one token and not none."""
+    backend = tokenizer._tokenizer
+    backend.post_processor = TemplateProcessing(
+        single=f"{mark} $A", pair=f"{mark} $A $B", special_tokens=[(mark, backend.token_to_id(mark))]
+    )
+    return tokenizer
 
 
 @cache
@@ -49,7 +63,8 @@ def gemma() -> GemmaTokenizer:
     """Letters, and bytes for the rest."""
     pieces = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", *_BYTES, "▁", *_LETTERS]
     vocabulary = {piece: index for index, piece in enumerate(pieces)}
-    return GemmaTokenizer(vocab=vocabulary, merges=[], model_max_length=4096, padding_side="right")
+    tokenizer = GemmaTokenizer(vocab=vocabulary, merges=[], model_max_length=4096, padding_side="right")
+    return _starting_with(tokenizer, "<bos>")
 
 
 @cache
@@ -57,19 +72,21 @@ def llama() -> LlamaTokenizer:
     """Letters, and bytes for the rest."""
     pieces = ["<unk>", "<s>", "</s>", *_BYTES, "▁", *_LETTERS]
     vocabulary = {piece: index for index, piece in enumerate(pieces)}
-    return LlamaTokenizer(vocab=vocabulary, merges=[], pad_token="</s>", model_max_length=2048)  # noqa: S106 - no password
+    tokenizer = LlamaTokenizer(vocab=vocabulary, merges=[], pad_token="</s>", model_max_length=2048)  # noqa: S106 - no password
+    return _starting_with(tokenizer, "<s>")
 
 
 @cache
 def glm() -> PreTrainedTokenizerFast:
     """Byte-level, in the form that names no model."""
-    return PreTrainedTokenizerFast(
-        tokenizer_object=qwen()._tokenizer,
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=copy.deepcopy(qwen()._tokenizer),
         pad_token="<|endoftext|>",  # noqa: S106 - no password
         eos_token="<|endoftext|>",  # noqa: S106 - no password
         padding_side="left",
         model_max_length=4096,
     )
+    return _starting_with(tokenizer, "<|im_start|>")
 
 
 @cache
