@@ -29,6 +29,8 @@ class Prediction:
     """Most forward rows that were computed at once; fewer than `forward_rows` after running out of memory."""
     seconds: float
     """Duration, the device's work included."""
+    repeats_steps: bool
+    """Whether the call did earlier steps as well, so that its duration is not that of one step."""
 
 
 def predict(family: Family, rows: Sequence[Row]) -> Prediction:
@@ -55,6 +57,7 @@ def predict(family: Family, rows: Sequence[Row]) -> Prediction:
         forward_rows=total,
         fitting_rows=max(1, fitting),
         seconds=time.monotonic() - started,
+        repeats_steps=inputs.repeats_steps,
     )
 
 

@@ -6,12 +6,18 @@ reads those words.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from gpu_runtime.errors import DeviceLost, OutOfMemory, RuntimeFault
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 CPU_OUT_OF_MEMORY = "can't allocate memory"
 """In the message of the RuntimeError that torch's CPU allocator raises."""
@@ -34,14 +40,53 @@ def is_device_lost(error: BaseException) -> bool:
 
 
 def as_fault(error: Exception, doing: str) -> RuntimeFault:
-    """The fault to report for an error that concerns one request. Raises DeviceLost when it concerns all."""
+    """The fault to report for an error that concerns one request. Raises DeviceLost when it concerns all.
+
+    Afterwards the error no longer knows where it came from: the frames would keep alive what was half loaded.
+    The log has it for errors that nobody foresaw.
+    """
     if is_device_lost(error):
         raise DeviceLost(f"the device failed while {doing}: {error}") from error
+    is_full = is_out_of_memory(error)
+    if not isinstance(error, RuntimeFault) and not is_full:
+        log.error("unexpected error while %s", doing, exc_info=error)
+    _forget_frames(error)
     if isinstance(error, RuntimeFault):
         return error
-    if is_out_of_memory(error):
+    if is_full:
         return OutOfMemory(f"out of memory while {doing}: {error}")
     return RuntimeFault(f"{type(error).__name__} while {doing}: {error}")
+
+
+def _forget_frames(error: BaseException) -> None:
+    """Of the error and of all that led to it."""
+    waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while waiting:
+        each = waiting.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        each.__traceback__ = None
+        waiting += [each.__cause__, each.__context__]
+
+
+def call_with_room(call: Callable[[], T], make_room: Callable[[], int]) -> T:
+    """Call; out of memory, make room and call once more. `make_room` returns how many bytes it freed.
+
+    `call` has no side effect. Raises OutOfMemory when there was no room to make.
+    """
+    try:
+        return call()
+    except (RuntimeError, MemoryError, OutOfMemory) as error:
+        if is_device_lost(error) or not is_out_of_memory(error):
+            raise
+        lack = str(error)
+    # Outside the handler: the traceback would keep the failed call's tensors alive.
+    release_cached_memory()
+    if not make_room():
+        raise OutOfMemory(lack)
+    return call()
 
 
 def call_in_halves(call: Callable[[slice], Tensor], rows: int) -> list[Tensor | None]:

@@ -17,31 +17,30 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from gpu_runtime.batching.admission import Limits, Rejected, admit
 from gpu_runtime.batching.batch_key import BatchKey, batch_key
-from gpu_runtime.batching.step_batcher import Device, RowId, StepBatcher, Turn
+from gpu_runtime.batching.step_batcher import Device, StepBatcher, Turn
+from gpu_runtime.beginning import begin_row
+from gpu_runtime.calls import DenoiserCalls, Member
 from gpu_runtime.config import EngineConfig
-from gpu_runtime.denoising import Prediction, predict
 from gpu_runtime.device_faults import as_fault
 from gpu_runtime.devices import choose_device
-from gpu_runtime.errors import NumericFault, OutOfMemory, RuntimeFault, UnsupportedCombination
-from gpu_runtime.estimates import UNMEASURED_LOAD_S, Estimates
-from gpu_runtime.families.family import Family, Row
+from gpu_runtime.errors import RuntimeFault, UnsupportedCombination
+from gpu_runtime.estimates import Estimates
+from gpu_runtime.families.family import Family
 from gpu_runtime.families.registry import FAMILIES, LoadFamily
 from gpu_runtime.finishing import Denoised, Finished, Finisher
+from gpu_runtime.forecast import expected_step_s, repeated_turns
 from gpu_runtime.held import HeldRequest
-from gpu_runtime.images import PNG_MEDIA_TYPE
 from gpu_runtime.invariants import check_places
 from gpu_runtime.messages import (
     CheckpointRef,
     EngineInfo,
     Event,
-    ImageDone,
     ImageRequest,
     RequestCanceled,
     RequestDone,
@@ -55,30 +54,11 @@ from gpu_runtime.weights.warming import Warming
 
 log = logging.getLogger(__name__)
 
-SHRUNK_TURNS = 200
-"""Turns for which a call stays small after it ran out of memory; then the full size is tried again."""
-
 SHARE_OF_ONE_REQUEST = 4
 """A request counts for at most max_rows / 4 in `free_rows`: its further rows give way to others."""
 
-UNLIMITED_ROWS = 2**31
-
 ObserveLatents = Callable[[str, int, Tensor], None]
 """Called with request id, image index and final latents (float32 [1, C, h, w]), once an image."""
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """One row of the current turn."""
-
-    held: HeldRequest
-    index: int
-    row: Row
-
-    @property
-    def row_id(self) -> RowId:
-        """The row's name in the batcher."""
-        return RowId(self.held.request.request_id, self.index)
 
 
 class Engine:
@@ -104,14 +84,12 @@ class Engine:
         self._residency = open_residency(
             config, self._plan, families=families, peaks=peaks, wanted=self._wanted, clock=clock
         )
-        self._warming = Warming(self._residency)
+        self._warming = Warming(self._residency, clock)
         self._finisher = Finisher()
         self._held: dict[str, HeldRequest] = {}
         self._events: list[Event] = []
         self._estimates = Estimates()
-        self._shrunk: dict[BatchKey, tuple[int, int]] = {}
-        """Forward rows that fit, and the turn until which that holds."""
-        self._turns = 0
+        self._calls = DenoiserCalls(self._residency, self._estimates, self._meter)
         self._decoded_last = False
         self._is_draining = False
 
@@ -191,32 +169,21 @@ class Engine:
 
     def expected_step_s(self) -> float:
         """Upper estimate of the next `step()` in seconds, whichever kind it is; 0 without work."""
-        resident = self._residency.digests()
-        estimates = [
-            self._estimates.turn_s(
-                key,
-                rows=rows,
-                new_requests=self._count_new(key),
-                is_resident=key.checkpoint in resident,
-            )
-            for key, rows in self._batcher.keys().items()
-        ]
-        due = self._finisher.next_decode()
-        if due is not None:
-            is_resident = due.checkpoint.digest in resident
-            decode_s = self._estimates.decode_s(due.key, images=due.images, is_resident=is_resident)
-            # All of them at once when a turn has to load: see _decode_resident.
-            is_loading = any(key.checkpoint not in resident for key, _ in self._batcher.keys().items())
-            estimates.append(decode_s)
-            estimates = [
-                each + self._finisher.decodes_waiting() * decode_s * is_loading for each in estimates
-            ]
-        if self._warming:
-            estimates.append(UNMEASURED_LOAD_S)
-        return max(estimates, default=0.0)
+        return expected_step_s(
+            self._estimates,
+            waiting=self._batcher.keys(),
+            finisher=self._finisher,
+            held=self._held.values(),
+            resident=self._residency.digests(),
+            max_rows=self._config.max_rows,
+            is_warming=bool(self._warming),
+        )
 
     def warm(self, checkpoint: CheckpointRef) -> None:
-        """Make a checkpoint resident when there is nothing else to do; failures are logged, not raised."""
+        """Make a checkpoint resident when there is nothing else to do and room for it.
+
+        Failures are logged, not raised, and not repeated for a while.
+        """
         if not self._is_draining:
             self._warming.add(checkpoint)
 
@@ -225,6 +192,7 @@ class Engine:
 
         What a held request needs stays. Returns the bytes freed, on the device and of staged copies.
         """
+        self._warming.forget_failures(digest)
         return self._residency.unload(digest, keep=self._wanted())
 
     def info(self) -> EngineInfo:
@@ -262,7 +230,6 @@ class Engine:
         turn = self._batcher.plan(self._device())
         if turn is None:
             return
-        self._turns += 1
         self._admit(turn)
         if turn.key.checkpoint not in self._residency.digests():
             self._decode_resident()
@@ -284,16 +251,15 @@ class Engine:
             held.admitted_at = held.admitted_at or admitted_at
 
     def _device(self) -> Device:
+        resident = self._residency.digests()
+        held = self._held.values()
+        repeated = max((repeated_turns(held, digest) for digest in resident), default=0)
         return Device(
-            resident=self._residency.digests(),
+            resident=resident,
             call_cost=self._estimates.call_cost,
-            row_limit=self._row_limit,
-            patience=self._estimates.patience(self._residency.last_load_s),
+            row_limit=self._calls.row_limit,
+            patience=self._estimates.patience(self._residency.last_load_s, repeated),
         )
-
-    def _row_limit(self, key: BatchKey) -> int:
-        rows, until = self._shrunk.get(key, (UNLIMITED_ROWS, 0))
-        return rows if self._turns < until else UNLIMITED_ROWS
 
     def _family_of(self, turn: Turn) -> Family | None:
         """The turn's loaded checkpoint; on failure its requests fail and None is returned."""
@@ -322,70 +288,21 @@ class Engine:
             if held is None:
                 continue
             try:
-                members.append(Member(held, row.index, self._begin_row(held, row.index, family)))
+                begun = begin_row(held, row.index, family, self._residency, self._estimates)
+                members.append(Member(held, row.index, begun))
             except Exception as error:  # noqa: BLE001 - the loop's edge: this request fails, others go on
                 self._fail(held, as_fault(error, "preparing a request"))
         return [member for member in members if self._is_held(member.held)]
 
-    def _begin_row(self, held: HeldRequest, index: int, family: Family) -> Row:
-        if held.conditioning is None:
-            if held.request.vae:
-                # Now, and not after all of the steps.
-                self._residency.require_vae(held.request.vae, held.request.checkpoint)
-            started = time.monotonic()
-            held.conditioning = family.encode(held.request)
-            held.encode_s = time.monotonic() - started
-            self._estimates.record_encode(held.key, held.encode_s)
-        if index not in held.rows:
-            held.rows[index] = family.begin(held.request, index, held.conditioning)
-        return held.rows[index]
-
     def _compute(self, key: BatchKey, family: Family, members: Sequence[Member]) -> None:
         """One denoiser call for all, then one sampler step for each row by itself."""
-        started = time.monotonic()
-        try:
-            prediction = self._predict(key, family, [member.row for member in members])
-        except Exception as error:  # noqa: BLE001 - the loop's edge: find whose fault it is
-            self._blame(as_fault(error, "denoising"), key, family, members)
-            return
-        self._learn(key, prediction)
-        for position, member in enumerate(members):
-            if not self._is_held(member.held):
+        for called in self._calls.turn(key, family, members):
+            if not self._is_held(called.member.held):
                 continue
-            if position in prediction.misfits:
-                self._fail(member.held, OutOfMemory("out of memory while denoising a single image"))
-            elif not prediction.finite[position]:
-                self._fail(member.held, NumericFault("the prediction has values that are not finite"))
+            if isinstance(called.outcome, RuntimeFault):
+                self._fail(called.member.held, called.outcome)
             else:
-                self._advance(member, prediction.combined[position : position + 1], started)
-
-    def _predict(self, key: BatchKey, family: Family, rows: Sequence[Row]) -> Prediction:
-        """One denoiser call; if a row does not fit even alone, once more without other weights beside it."""
-        with self._meter.measure(key, "denoising", len(rows)):
-            prediction = predict(family, rows)
-        if prediction.misfits and self._residency.evict_others(key.checkpoint):
-            prediction = predict(family, rows)
-        return prediction
-
-    def _learn(self, key: BatchKey, prediction: Prediction) -> None:
-        """Remember how long the call took, or how much of it fits into memory."""
-        if prediction.fitting_rows == prediction.forward_rows:
-            self._estimates.record_call(key, prediction.forward_rows, prediction.seconds)
-            return
-        log.warning("out of memory: calls of %s shrink to %d forward rows", key, prediction.fitting_rows)
-        self._shrunk[key] = (prediction.fitting_rows, self._turns + SHRUNK_TURNS)
-
-    def _blame(self, fault: RuntimeFault, key: BatchKey, family: Family, members: Sequence[Member]) -> None:
-        """Fail a lone request; of several, repeat the call for each alone to see which one it was."""
-        by_request: dict[str, list[Member]] = {}
-        for member in members:
-            by_request.setdefault(member.row_id.request_id, []).append(member)
-        if len(by_request) == 1:
-            self._fail(members[0].held, fault)
-            return
-        log.warning("a shared call failed, repeating it for each of %d requests: %s", len(by_request), fault)
-        for own in by_request.values():
-            self._compute(key, family, own)
+                self._advance(called.member, called.outcome, called.started)
 
     def _advance(self, member: Member, prediction: Tensor, started: float) -> None:
         """One sampler step; hand over to the finisher after the last."""
@@ -424,7 +341,7 @@ class Engine:
             return
         started = time.monotonic()
         with self._meter.measure(due.key, "decoding", due.images):
-            self._finisher.decode(family, vae)
+            self._finisher.decode(family, vae, make_room=lambda: self._residency.evict_others(*due.weights))
         self._estimates.record_decode(due.key, due.images, time.monotonic() - started)
 
     def _decode_resident(self) -> None:
@@ -445,23 +362,13 @@ class Engine:
                 self._deliver(held, finished)
 
     def _deliver(self, held: HeldRequest, finished: Finished) -> None:
-        request, index = held.request, finished.row.index
+        index = finished.row.index
         held.delivered.add(index)
-        self._events.append(
-            ImageDone(
-                request_id=request.request_id,
-                index=index,
-                seed=request.seeds[index],
-                data=finished.data,
-                media_type=PNG_MEDIA_TYPE,
-                width=request.output_width,
-                height=request.output_height,
-            )
-        )
+        self._events.append(held.image_done(index, finished.data))
         if len(held.delivered) == held.images:
-            del self._held[request.request_id]
-            timings = held.timings(time.monotonic())
-            self._events.append(RequestDone(request_id=request.request_id, timings=timings))
+            request_id = held.request.request_id
+            del self._held[request_id]
+            self._events.append(RequestDone(request_id=request_id, timings=held.timings(time.monotonic())))
 
     def _fail(self, held: HeldRequest, fault: RuntimeFault) -> None:
         """End a request with a fault. Images already handed out stay handed out."""
@@ -481,8 +388,3 @@ class Engine:
 
     def _is_held(self, held: HeldRequest) -> bool:
         return self._held.get(held.request.request_id) is held
-
-    def _count_new(self, key: BatchKey) -> int:
-        """Requests of this key whose prompts the next turn may have to encode first."""
-        new = sum(held.conditioning is None for held in self._held.values() if held.key == key)
-        return min(new, self._config.max_rows)

@@ -26,6 +26,10 @@ a quarter of the device's time goes into loading them."""
 MAX_PATIENCE_S = 15.0
 """Longest wait for a load that this may cause: callers who wait for their image give up after 25 s."""
 
+MAX_REPEAT_PATIENCE_S = 60.0
+"""Longest wait for a checkpoint whose steps would be lost: without one, a caller could wait three times what
+was done so far; much below it, images of a minute would be begun again and again."""
+
 ESTIMATE_MARGIN = 1.5
 """From a moving average to an upper estimate."""
 
@@ -59,18 +63,27 @@ class Estimates:
         known = self._calls.estimate(_shape(key), rows)
         return float(rows) if known is None else known
 
-    def patience(self, load_s: float | None) -> int:
-        """Turns that resident checkpoints may take before one whose load takes about `load_s`."""
-        if load_s is None or not self._call_s:
-            return HYSTERESIS_TURNS
-        wait_s = min(WORK_PER_LOAD * load_s, MAX_PATIENCE_S)
-        return max(HYSTERESIS_TURNS, round(wait_s / self._call_s))
+    def patience(self, load_s: float | None, repeated_turns: int = 0) -> int:
+        """Turns that resident checkpoints may take before one whose load takes about `load_s`.
 
-    def turn_s(self, key: BatchKey, *, rows: int, new_requests: int, is_resident: bool) -> float:
-        """Upper estimate of a turn that may load weights and encode the prompts of `new_requests` first."""
+        `repeated_turns` are those that a resident one would have to do again if its weights left.
+        """
+        if not self._call_s:
+            return HYSTERESIS_TURNS
+        wait_s = min(WORK_PER_LOAD * (load_s or 0.0), MAX_PATIENCE_S)
+        repeat_s = min(WORK_PER_LOAD * repeated_turns * self._call_s, MAX_REPEAT_PATIENCE_S)
+        return max(HYSTERESIS_TURNS, round(max(wait_s, repeat_s) / self._call_s))
+
+    def turn_s(
+        self, key: BatchKey, *, rows: int, new_requests: int, is_resident: bool, repeated_turns: int = 0
+    ) -> float:
+        """Upper estimate of a turn that may load weights and encode the prompts of `new_requests` first.
+
+        `repeated_turns` are earlier ones that it does again.
+        """
         call = self._calls.estimate(_shape(key), rows)
         encode = self._encodes.estimate(_encoder(key), 1)
-        expected = UNMEASURED_CALL_S if call is None else call
+        expected = (UNMEASURED_CALL_S if call is None else call) * (1 + repeated_turns)
         expected += new_requests * (UNMEASURED_ENCODE_S if encode is None else encode)
         return ESTIMATE_MARGIN * (expected if is_resident else expected + UNMEASURED_LOAD_S)
 

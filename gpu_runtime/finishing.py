@@ -7,6 +7,7 @@ need no device and release the interpreter lock for most of their time.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,8 @@ from torch import Tensor
 
 from gpu_runtime.batching.batch_key import BatchKey
 from gpu_runtime.batching.step_batcher import RowId
-from gpu_runtime.device_faults import as_fault, call_in_halves
+from gpu_runtime.decoding import decode
+from gpu_runtime.device_faults import as_fault
 from gpu_runtime.errors import NumericFault, OutOfMemory, RuntimeFault
 from gpu_runtime.families.family import Family
 from gpu_runtime.images import Pixels, encode_png, resize, to_pixels
@@ -54,6 +56,11 @@ class DueDecode:
     vae: VaeRef | None
     """Decodes in place of the checkpoint's own autoencoder."""
     images: int
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """Digests of all that it needs on the device."""
+        return (self.checkpoint.digest, self.vae.digest) if self.vae else (self.checkpoint.digest,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,16 +119,17 @@ class Finisher:
         """How many decodes the latents that wait need at most."""
         return len(self._latents)
 
-    def decode(self, family: Family, vae: Any = None) -> None:
+    def decode(self, family: Family, vae: Any = None, *, make_room: Callable[[], int]) -> None:
         """Decode the oldest latents and those like them, and start encoding. Raises DeviceLost only.
 
         `family` is the loaded checkpoint that `next_decode` named, `vae` the autoencoder
-        (untyped in diffusers) if it named one.
+        (untyped in diffusers) if it named one. `make_room` takes other weights off the device and returns
+        the bytes freed.
         """
         batch = self._take_alike()
         latents = torch.cat([image.latents for image in batch])
         try:
-            decoded = call_in_halves(lambda part: family.decode(latents[part], vae), len(batch))
+            decoded = decode(family, latents, vae, make_room=make_room)
         except Exception as error:  # noqa: BLE001 - the loop's edge: these images fail, others go on
             fault = as_fault(error, "decoding an image")
             self._failed += [Finished(row=image.row, data=b"", fault=fault) for image in batch]

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from gpu_runtime.batching.batch_key import BatchKey
 from gpu_runtime.families.family import Conditioning, Row
-from gpu_runtime.messages import ImageRequest, Progress, Timings
+from gpu_runtime.images import PNG_MEDIA_TYPE
+from gpu_runtime.messages import ImageDone, ImageRequest, Progress, Timings
 from gpu_runtime.weights.family_facts import facts_of
 
 
@@ -46,6 +47,12 @@ class HeldRequest:
         is_doubled = facts is None or facts.has_unconditional_rows
         return 2 if is_doubled and self.request.guidance_scale > 1 else 1
 
+    @property
+    def repeated_turns(self) -> int:
+        """Turns that are done again if the weights leave the device now."""
+        lost = (row.sampler.steps_done for row in self.rows.values() if row.is_lost_with_weights)
+        return max(lost, default=0)
+
     def progress(self) -> Progress:
         """Steps done so far over all images."""
         done = sum(row.sampler.steps_done for row in self.rows.values())
@@ -53,6 +60,19 @@ class HeldRequest:
             request_id=self.request.request_id,
             step=done + len(self.denoised) * self.request.steps,
             total=self.request.steps * self.images,
+        )
+
+    def image_done(self, index: int, data: bytes) -> ImageDone:
+        """The event for one image, of which `data` is the PNG file."""
+        request = self.request
+        return ImageDone(
+            request_id=request.request_id,
+            index=index,
+            seed=request.seeds[index],
+            data=data,
+            media_type=PNG_MEDIA_TYPE,
+            width=request.output_width,
+            height=request.output_height,
         )
 
     def timings(self, now: float) -> Timings:

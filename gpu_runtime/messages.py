@@ -273,7 +273,8 @@ class EngineProtocol(Protocol):
     def warm(self, checkpoint: CheckpointRef) -> None:
         """Make a checkpoint resident at the next idle `step()`; failures are logged, not raised.
 
-        `has_work()` is true until it happened. A second call for the same digest changes nothing.
+        `has_work()` is true until it was tried. A second call for the same digest changes nothing. Unless it
+        is pinned, one for which there is no room to spare is left out, and so is one that failed lately.
         """
 
     def unload(self, digest: str | None = None) -> int:

@@ -94,6 +94,9 @@ DECLARED_ONLY: dict[str, str] = {
 
 MAX_STEPS = {sampler: spec.max_steps for sampler, spec in SAMPLERS.items()}
 
+MAX_NOISE_LEVELS = 100_000
+"""A hundred times what checkpoints have; schedulers make tables of so many rows."""
+
 MAX_PREPARED = 32
 """Noise schedulers kept ready, a few kB each."""
 
@@ -109,19 +112,36 @@ def read_scheduler_config(folder: Path) -> SchedulerConfig:
     file = folder / "scheduler_config.json"
     if not file.is_file():
         raise CheckpointMissing(f"{file} is missing")
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-        class_name = values["_class_name"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise WeightsCorrupt(f"{file} is not a scheduler configuration: {error}") from error
+    values = read_scheduler_values(file)
+    class_name = values.get("_class_name")
     known = {spec.scheduler for spec in (*SAMPLERS.values(), *EDM_SAMPLERS.values())} | set(DECLARED_ONLY)
-    if class_name not in known:
+    if not isinstance(class_name, str) or class_name not in known:
         raise WeightsCorrupt(f"scheduler class {class_name!r} is none of {', '.join(sorted(known))}")
     # Building the declared class fills in its own defaults, which from_config then hands to the sampler's
     # class or not, exactly as it does when a pipeline swaps its scheduler.
     scheduler_class = getattr(diffusers, DECLARED_ONLY.get(class_name, class_name))
-    config: SchedulerConfig = scheduler_class.from_config(values).config
+    try:
+        config: SchedulerConfig = scheduler_class.from_config(values).config
+    except (TypeError, ValueError, NotImplementedError, RuntimeError) as error:
+        raise WeightsCorrupt(f"{file} is not a scheduler configuration: {error}") from error
     return config
+
+
+def read_scheduler_values(file: Path) -> dict[str, Any]:
+    """The settings in a scheduler_config.json, whatever the class. Any: JSON.
+
+    Raises WeightsCorrupt for damage, and for more noise levels than memory should be spent on.
+    """
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsCorrupt(f"{file} is not a scheduler configuration: {error}") from error
+    if not isinstance(values, dict):
+        raise WeightsCorrupt(f"{file} is not a scheduler configuration: it is no object")
+    levels = values.get("num_train_timesteps", 1)
+    if type(levels) is not int or not 1 <= levels <= MAX_NOISE_LEVELS:
+        raise WeightsCorrupt(f"{file} has a num_train_timesteps that is none from 1 to {MAX_NOISE_LEVELS}")
+    return values
 
 
 def pipeline_config(config: SchedulerConfig) -> SchedulerConfig:

@@ -28,6 +28,9 @@ from deploy.appliance.postgres import PrivateCluster
 from deploy.appliance.terminal import Terminal
 
 _BIN: Final = Path(sys.executable).parent
+# A file's tests stay in one process, since they share what is slow to set up; more than four processes would
+# need more of PostgreSQL's connections than its defaults allow.
+_PARALLEL: Final = ("--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile")
 # What some tests need besides the packages of pyproject.toml.
 _DEBIAN_PACKAGES: Final = {"shellcheck": "shellcheck"}
 # pytest's and unittest's words for "nobody said why".
@@ -61,7 +64,9 @@ def list_checks(pytest_arguments: list[str], report: Path) -> list[Check]:
         Check(title="import contracts", command=("lint-imports",)),
         Check(title="system checks", command=("python", "manage.py", "check")),
         Check(title="migrations", command=("python", "manage.py", "makemigrations", "--check", "--dry-run")),
-        Check(title="tests", command=("pytest", "-rs", f"--junitxml={report}", *pytest_arguments)),
+        Check(
+            title="tests", command=("pytest", "-rs", *_PARALLEL, f"--junitxml={report}", *pytest_arguments)
+        ),
     ]
 
 
@@ -94,7 +99,8 @@ def install_debian_tools(terminal: Terminal) -> None:
 @contextmanager
 def throw_away_postgres(home: Path, terminal: Terminal) -> Iterator[str]:
     """A fresh cluster that forgets nothing but survives nothing either; yields its DATABASE_URL."""
-    cluster = PrivateCluster(home, fsync=False)
+    # Races are tested with a hundred connections at once, in each of several processes.
+    cluster = PrivateCluster(home, fsync=False, max_connections=500)
     try:
         with terminal.step("Throw-away PostgreSQL") as step:
             cluster.ensure(step)

@@ -26,6 +26,10 @@ class Misfit(Exception):
     """A delta's tensors do not have the shapes that the layer, or each other, ask for."""
 
 
+class Damaged(Exception):
+    """Tensors that make no difference of any layer, whatever its shape."""
+
+
 class Delta(ABC):
     """One adapter's part in one layer. Any: layers are torch's or diffusers' modules, untyped there."""
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from gpu_runtime.adapters.deltas import Bias, Delta, Full, Kronecker, LowRank, Misfit
+from gpu_runtime.adapters.deltas import Bias, Damaged, Delta, Full, Kronecker, LowRank, Misfit
 from gpu_runtime.adapters.lora_keys import Part
 
 Tensors = Mapping[Part, Tensor]
@@ -20,9 +20,19 @@ Tensors = Mapping[Part, Tensor]
 DeclaredScale = Callable[[int], float]
 """The scale for a rank, where no alpha stands beside the layer's tensors."""
 
+MAX_SCALE = 1e4
+"""Trainers write an alpha of a few times the rank at most. Far beyond that the sums are no longer finite."""
+
 
 def build(tensors: Tensors, shape: torch.Size, declared: DeclaredScale) -> tuple[Delta, ...]:
-    """The deltas of a layer whose weight has this shape. Raises Misfit for an incomplete or odd set."""
+    """The deltas of a layer whose weight has this shape.
+
+    Raises Misfit for an incomplete or odd set, Damaged for an empty tensor and for a scale that is no number
+    to multiply with.
+    """
+    empty = [part.value for part, tensor in tensors.items() if tensor.numel() == 0]
+    if empty:
+        raise Damaged(f"{empty[0]} is empty")
     deltas: list[Delta] = []
     if Part.DOWN in tensors or Part.UP in tensors:
         deltas += _low_rank(tensors, shape, declared)
@@ -117,11 +127,12 @@ def _kronecker(tensors: Tensors, shape: torch.Size, declared: DeclaredScale) -> 
 
 def _scale(tensors: Tensors, rank: int, declared: DeclaredScale) -> float:
     alpha = tensors.get(Part.ALPHA)
-    if alpha is None:
-        return declared(rank)
-    if alpha.numel() != 1:
+    if alpha is not None and alpha.numel() != 1:
         raise Misfit(f"alpha has {alpha.numel()} values")
-    return float(alpha.float().item()) / rank
+    scale = declared(rank) if alpha is None else float(alpha.float().item()) / rank
+    if not abs(scale) <= MAX_SCALE:
+        raise Damaged(f"a scale of {scale:.3g} is out of all proportion")
+    return scale
 
 
 def _tucker(core: Tensor, outer: Tensor, inner: Tensor, shape: torch.Size) -> Tensor:

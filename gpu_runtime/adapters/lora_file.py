@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from gpu_runtime.adapters.deltas import Delta, Misfit, memory_of
+from gpu_runtime.adapters.deltas import Damaged, Delta, Misfit, memory_of
 from gpu_runtime.adapters.lora_build import build
 from gpu_runtime.adapters.lora_keys import Part, Stems, sort_names
 from gpu_runtime.adapters.lora_metadata import DeclaredScales
@@ -95,6 +95,8 @@ def _read(name: str, file: Path, family: str, reader: Any, targets: Mapping[str,
             _fit(fitted, parts, place, targets[place.component], declared)
         except Misfit as misfit:
             misfits[stem] = str(misfit)
+        except Damaged as damage:
+            raise WeightsCorrupt(f"LoRA {name}: {file}: {stem}: {damage}") from damage
     _judge(name, file, family, places, misfits)
     _require_finite(name, fitted)
     _report_unknown(name, stems, places)
@@ -108,7 +110,7 @@ def _fit(
     targets: Targets,
     declared: DeclaredScales,
 ) -> None:
-    """Build a stem's deltas, move them to the device and share them out. Raises Misfit."""
+    """Build a stem's deltas, move them to the device and share them out. Raises Misfit or Damaged."""
     layers = [targets.layers[slot.path] for slot in place.slots]
     if any(layer.is_grouped for layer in layers):
         raise Misfit("the layer is a convolution in groups")

@@ -57,7 +57,8 @@ def declared_alphas(header: Mapping[str, str], shapes: Mapping[str, tuple[int, .
     alphas = {}
     for stem, parts in sort_names(shapes).parts.items():
         component, _, path = stem.partition(".")
-        rank = shapes[parts[Part.DOWN]][0] if Part.DOWN in parts and Part.ALPHA not in parts else 0
+        sides = shapes[parts[Part.DOWN]] if Part.DOWN in parts and Part.ALPHA not in parts else ()
+        rank = sides[0] if sides else 0
         scale = scales.of(component, path)(rank) if rank else 1.0
         if scale != 1.0:
             alphas[f"{stem}.alpha"] = scale * rank
@@ -71,6 +72,10 @@ def _matches(pattern: str, path: str) -> bool:
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    """JSON as Python reads it has numbers that are not finite, and integers that are no float."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf

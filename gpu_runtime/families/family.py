@@ -70,6 +70,8 @@ class Row:
     """[1, C, h, w], float32, on the device; unscaled, at the sampler's current noise level."""
     release: Callable[[], None] | None = None
     """Ends what the image holds besides memory; called when its request ends before its last step."""
+    is_lost_with_weights: bool = False
+    """Whether the steps done are repeated after the weights left the device."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +94,8 @@ class ForwardInputs:
     """What else the family's denoiser takes for each forward row: first dimension B."""
     loras: tuple[tuple[LoraUse, ...], ...] = ()
     """Adapters of each forward row; empty when no row has any."""
+    repeats_steps: bool = False
+    """Whether the call repeats earlier steps first, and so takes longer than others."""
 
     def owner(self, forward_row: int) -> int:
         """The image to which a forward row belongs."""
@@ -101,6 +105,10 @@ class ForwardInputs:
 
 class Family(Protocol):
     """One loaded checkpoint of a family."""
+
+    @property
+    def vae(self) -> Any:
+        """Its own autoencoder, untyped in diffusers; None where `decode` runs none."""
 
     def encode(self, request: ImageRequest) -> Conditioning:
         """Encode the prompts. Prompts seen lately are not encoded again."""

@@ -88,6 +88,11 @@ class Flux:
         self._embeds_guidance = bool(self._parts.transformer.config.guidance_embeds)
         self._t5_tokens = DEV_TOKENS if self._embeds_guidance else SCHNELL_TOKENS
 
+    @property
+    def vae(self) -> Any:
+        """The checkpoint's own autoencoder."""
+        return self._parts.vae
+
     def encode(self, request: ImageRequest) -> Conditioning:
         """Encode the prompt; the negative one has no effect. Raises UnsupportedCombination."""
         # A mask comes at full resolution, one channel for each image pixel of a latent pixel.

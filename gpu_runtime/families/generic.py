@@ -62,10 +62,21 @@ class PipelineSampler:
     def scale(self, latents: Tensor) -> Tensor:
         return latents
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether the next turn repeats the steps done so far: their call ended with the weights."""
+        return self.position > 0 and (self.run is None or self.run.is_stopped)
+
     def release(self) -> None:
         """End the pipeline's call."""
         if self.run:
             self.run.stop()
+
+    def drop_failed_run(self) -> None:
+        """Give a call that ran out of memory another chance; one that failed otherwise would fail again."""
+        if self.run and self.run.ran_out_of_memory:
+            self.run.stop()
+            self.run = None
 
     def advance(self, prediction: Tensor, latents: Tensor) -> Tensor:
         """The latents one step later; after the last turn the image, float32 [1, 3, H, W], -1 to 1."""
@@ -102,6 +113,11 @@ class GenericFamily:
         self._runs: weakref.WeakSet[PipelineRun] = weakref.WeakSet()
         weakref.finalize(self, _stop_all, self._runs)
 
+    @property
+    def vae(self) -> None:
+        """The pipeline's own call runs its autoencoder."""
+        return None
+
     def encode(self, request: ImageRequest) -> Conditioning:
         """Check the request; the prompt is encoded by each image's own call."""
         _refuse_extras(self._spec, request)
@@ -117,11 +133,20 @@ class GenericFamily:
         """Image `index` before its first step."""
         latents = torch.zeros(1, 1, 1, 1, device=self._plan.device)
         sampler = PipelineSampler(request, index)
-        return Row(conditioning=conditioning, sampler=sampler, latents=latents, release=sampler.release)
+        return Row(
+            conditioning=conditioning,
+            sampler=sampler,
+            latents=latents,
+            release=sampler.release,
+            is_lost_with_weights=True,
+        )
 
     def rows(self, rows: Sequence[Row]) -> ForwardInputs:
         """The positions of all images. Raises TypeError for rows of another family."""
         samplers = tuple(_own_sampler(row) for row in rows)
+        for sampler in samplers:
+            # Here, not in `forward`: within one turn a call made smaller must not repeat all steps to fail.
+            sampler.drop_failed_run()
         guided = tuple(i for i, row in enumerate(rows) if row.conditioning.negative is not None)
         device = self._plan.device
         return PipelineInputs(
@@ -131,6 +156,7 @@ class GenericFamily:
             guided=guided,
             guidance=torch.zeros(len(guided), 1, 1, 1, device=device),
             samplers=samplers,
+            repeats_steps=any(sampler.is_behind for sampler in samplers),
         )
 
     def forward(self, inputs: ForwardInputs, part: slice) -> Tensor:

@@ -45,6 +45,8 @@ class PipelineRun:
         self._thread: threading.Thread | None = None
         self._failure: Callable[[], Exception] | None = None
         self.is_stopped = False
+        self.ran_out_of_memory = False
+        """Whether that is how the call failed."""
         self.is_finished = False
         """Whether the image is there."""
         self.position = 0
@@ -103,6 +105,7 @@ class PipelineRun:
             # The thread's edge: the owner raises it.
             log.info("a pipeline run failed after %d steps", self.position, exc_info=True)
             self._failure = _failure_of(error)
+            self.ran_out_of_memory = is_out_of_memory(error)
         finally:
             # Whatever happened: the owner waits.
             del call

@@ -69,6 +69,11 @@ class StableDiffusion15:
         self._scale_width: int | None = self._parts.unet.config.time_cond_proj_dim
         """Of the guidance embedding, for UNets distilled to take the scale as an input; else None."""
 
+    @property
+    def vae(self) -> Any:
+        """The checkpoint's own autoencoder."""
+        return self._parts.vae
+
     def encode(self, request: ImageRequest) -> Conditioning:
         """Encode the prompts, the negative one only where it counts. Raises UnsupportedCombination."""
         self._require_text_to_image()

@@ -88,6 +88,11 @@ class StableDiffusion3:
         self._vae_factor: int = 2 ** (len(self._parts.vae.config.block_out_channels) - 1)
         self._patch: int = self._parts.transformer.config.patch_size
 
+    @property
+    def vae(self) -> Any:
+        """The checkpoint's own autoencoder."""
+        return self._parts.vae
+
     def encode(self, request: ImageRequest) -> Conditioning:
         """Encode the prompts, the negative one only where it counts. Raises UnsupportedCombination."""
         config = self._parts.transformer.config

@@ -82,6 +82,11 @@ class StableDiffusionXL:
         self._zeros_for_empty = bool(source.settings().get("force_zeros_for_empty_prompt", True))
         """Whether an empty negative prompt is zeros, as in training, or the encoded empty text."""
 
+    @property
+    def vae(self) -> Any:
+        """The checkpoint's own autoencoder."""
+        return self._parts.vae
+
     def encode(self, request: ImageRequest) -> Conditioning:
         """Encode the prompts, the negative one only where it counts. Raises UnsupportedCombination."""
         config = self._parts.unet.config

@@ -10,12 +10,20 @@ al. 2016, arXiv:1609.05158 (pixel shuffle).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+MAX_CHANNELS = 4096
+"""Far above those of every published network."""
+
+_NUMBERED = re.compile(r"body\.(\d{1,6})\.")
 
 RESIDUAL_SCALE = 0.2
 """Of every residual branch in RRDB, from the paper."""
@@ -122,22 +130,55 @@ Upscaler = RRDBNet | SRVGGNetCompact | UpConv7
 def build_upscaler(shapes: Mapping[str, tuple[int, ...]]) -> Upscaler:
     """The untrained network that tensors of these names and shapes belong to.
 
-    Raises ValueError when they belong to none of them.
+    Raises ValueError when they belong to none of them, before any memory is taken.
     """
+    make = _maker(shapes)
+    with torch.device("meta"):
+        wanted = {name: tuple(tensor.shape) for name, tensor in make().state_dict().items()}
+    odd = sorted(name for name in shapes.keys() | wanted.keys() if shapes.get(name) != wanted.get(name))
+    if odd:
+        raise ValueError(f"these tensors do not fill the network: {odd[0]} is missing, too much or misshapen")
+    return make()
+
+
+def _maker(shapes: Mapping[str, tuple[int, ...]]) -> Callable[[], Upscaler]:
+    """What makes the network that these could be. Raises ValueError when there is none."""
+    layers = _layers(shapes)
     if "conv_first.weight" in shapes:
-        blocks = 1 + max(int(name.split(".")[1]) for name in shapes if name.startswith("body."))
-        features, folded = shapes["conv_first.weight"][:2]
-        growth = shapes["body.0.rdb1.conv1.weight"][0]
-        fold = round((folded / 3) ** 0.5)
-        return RRDBNet(blocks=blocks, features=features, growth=growth, scale=4 // fold)
+        features, folded = _channels(shapes, "conv_first.weight")
+        growth, _ = _channels(shapes, "body.0.rdb1.conv1.weight")
+        scale = max(1, 4 // _side(folded))
+        return partial(RRDBNet, blocks=layers, features=features, growth=growth, scale=scale)
     if "body.0.weight" in shapes:
-        last = max(int(name.split(".")[1]) for name in shapes)
-        features = shapes["body.0.weight"][0]
-        scale = round((shapes[f"body.{last}.weight"][0] / 3) ** 0.5)
-        return SRVGGNetCompact(convolutions=(last - 2) // 2, features=features, scale=scale)
+        features, _ = _channels(shapes, "body.0.weight")
+        made, _ = _channels(shapes, f"body.{layers - 1}.weight")
+        convolutions = max(0, (layers - 3) // 2)
+        return partial(SRVGGNetCompact, convolutions=convolutions, features=features, scale=_side(made))
     if "conv7.weight" in shapes:
-        return UpConv7()
+        return UpConv7
     raise ValueError("these tensors belong to no upscaler that is known here")
+
+
+def _side(channels: int) -> int:
+    """Side of the squares of pixels that are folded into these channels."""
+    return max(1, math.isqrt(channels // 3))
+
+
+def _layers(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Numbered parts of the body: one more than the largest number. Raises ValueError for gaps."""
+    found = (_NUMBERED.match(name) for name in shapes)
+    numbers = {int(match[1]) for match in found if match}
+    if numbers and max(numbers) >= len(numbers):
+        raise ValueError("these tensors lack a part of the network's body")
+    return len(numbers)
+
+
+def _channels(shapes: Mapping[str, tuple[int, ...]], name: str) -> tuple[int, int]:
+    """Channels out and in of a convolution. Raises ValueError unless it is one."""
+    shape = shapes.get(name, ())
+    if len(shape) != 4 or not all(1 <= side <= MAX_CHANNELS for side in shape):
+        raise ValueError(f"these tensors have no convolution {name} of an upscaler")
+    return shape[0], shape[1]
 
 
 def load_upscaler(tensors: Mapping[str, Tensor]) -> Upscaler:

@@ -55,7 +55,8 @@ def open_residency(
     adapters = AdapterBank(config.lora_budget_mb * MIB)
 
     def load(checkpoint: CheckpointRef, ask_network: AskNetwork) -> Family:
-        # Ordinary tensors although every caller is in inference mode: adapters change weights in place.
+        # Ordinary tensors although every caller is in inference mode: what is loaded outlives the call, and
+        # slots write other weights over it outside of that mode.
         with torch.inference_mode(False):
             source = ResidentSource(
                 checkpoint.path,

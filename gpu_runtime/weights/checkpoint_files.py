@@ -46,6 +46,15 @@ def component_stamp(folder: Path) -> Stamp:
     return tuple(sorted((name, stat.st_mtime_ns, stat.st_size) for name, stat in stats))
 
 
+def checkpoint_stamp(folder: Path) -> tuple[Stamp, ...]:
+    """The same of a checkpoint's folder with its components."""
+    try:
+        components = sorted(each for each in folder.iterdir() if each.is_dir())
+    except OSError:
+        return ()
+    return (component_stamp(folder), *map(component_stamp, components))
+
+
 def weights_bytes(folder: Path, dtype: torch.dtype) -> int:
     """Bytes of one component's tensors once they have the dtype; 0 for what has none, such as a tokenizer.
 

@@ -33,8 +33,11 @@ def free_host_bytes() -> int:
 
 
 def _reclaimable_bytes() -> int:
-    """Of the container's used memory. Raises OSError or ValueError when the system does not say."""
-    lines = (line.split() for line in CGROUP_STAT.read_text(encoding="ascii").splitlines())
+    """Of the container's used memory; 0 when the system does not say."""
+    try:
+        lines = [line.split() for line in CGROUP_STAT.read_text(encoding="ascii").splitlines()]
+    except OSError:
+        return 0
     return sum(int(line[1]) for line in lines if line[0] in RECLAIMABLE)
 
 

@@ -21,14 +21,22 @@ import torch
 from gpu_runtime.device_faults import is_out_of_memory, release_cached_memory
 from gpu_runtime.errors import OutOfMemory, WeightsCorrupt
 from gpu_runtime.weights.budget import Allowance, Candidate, ReloadCost, eviction_order
-from gpu_runtime.weights.checkpoint_files import Stamp
+from gpu_runtime.weights.checkpoint_files import Stamp, component_stamp
 from gpu_runtime.weights.modules import Architecture, architecture_of
 from gpu_runtime.weights.slots import Slot, SlotPool
 from gpu_runtime.weights.staging import Staging, read_config
 
 T = TypeVar("T")
 
-STRANGE_CONFIG = (TypeError, ValueError, KeyError, AttributeError, AssertionError, NotImplementedError)
+STRANGE_CONFIG = (
+    TypeError,
+    ValueError,
+    KeyError,
+    AttributeError,
+    AssertionError,
+    ImportError,
+    NotImplementedError,
+)
 """What constructors raise for settings that make no sense together."""
 
 
@@ -41,6 +49,12 @@ class ComponentId:
     stamp: Stamp
     """Of its files: others in the same place are another component."""
     dtype: torch.dtype
+
+    @classmethod
+    def of(cls, folder: Path, dtype: torch.dtype) -> ComponentId:
+        """The component that is in the folder now."""
+        real = folder.resolve()
+        return cls(real, component_stamp(real), dtype)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +108,15 @@ class DeviceWeights:
         """Bytes on the device; what several checkpoints share counts once."""
         return sum(occupant.size_bytes for occupant in self._occupants.values())
 
+    @property
+    def staying_bytes(self) -> int:
+        """Bytes of what may not leave now."""
+        return sum(
+            occupant.size_bytes
+            for key, occupant in self._occupants.items()
+            if self._standing(key).is_protected
+        )
+
     def present(self) -> frozenset[Hashable]:
         """Everything that is here."""
         return frozenset(self._occupants)
@@ -137,11 +160,7 @@ class DeviceWeights:
 
     def require_possible(self, size_bytes: int) -> None:
         """Raise OutOfMemory if so much more would not fit even after everything left that may leave."""
-        staying = sum(
-            occupant.size_bytes
-            for key, occupant in self._occupants.items()
-            if self._standing(key).is_protected
-        )
+        staying = self.staying_bytes
         most = self._allowance().most_bytes
         if staying + size_bytes > most:
             raise OutOfMemory(

@@ -7,8 +7,11 @@ warn and fill in random numbers.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -30,7 +33,10 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from gpu_runtime.errors import CheckpointMissing, UnsupportedCombination, WeightsCorrupt
+from gpu_runtime.weights.modules import is_transformers
+from gpu_runtime.weights.network_config import ADAPTER_CONFIG, own_settings
 from gpu_runtime.weights.safetensors_header import check_safetensors
+from gpu_runtime.weights.staging import WEIGHT_NAMES, read_config, shards_of
 
 # Any: the classes come from libraries without usable annotations.
 NETWORKS: Mapping[str, Any] = {
@@ -51,6 +57,9 @@ TOKENIZERS: Mapping[str, Any] = {
     "T5TokenizerFast": T5Tokenizer,
 }
 """By the class that model_index.json names. A closed list: no code comes with a checkpoint."""
+
+_DISTRIBUTED = re.compile(r"shard-\d{5}-model-\d{5}-of-\d{5}\.safetensors")
+"""transformers reads files of such names in another way, without any of the checks here."""
 
 
 def checkpoint_folder(path: str) -> Path:
@@ -109,19 +118,26 @@ def component_folder(folder: Path, name: str, *, allowed: tuple[str, ...]) -> tu
 
 
 def load_module(network_class: Any, folder: Path, *, dtype: torch.dtype, device: torch.device) -> Any:
-    """A component of this class in eval mode on the device. Raises CheckpointMissing or WeightsCorrupt."""
+    """A component of this class in eval mode on the device.
+
+    Raises CheckpointMissing, WeightsCorrupt or UnsupportedCombination.
+    """
     _check_files(folder)
     # A worker's log is no terminal; both libraries draw a bar for every network otherwise.
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
     try:
-        network, report = network_class.from_pretrained(
-            str(folder),
-            torch_dtype=dtype,
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-        )
+        with _own_config(network_class, folder) as config:
+            network, report = network_class.from_pretrained(
+                str(folder),
+                torch_dtype=dtype,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+                **config,
+            )
+    except ImportError as error:
+        raise UnsupportedCombination(f"{folder} needs a package that is not installed: {error}") from error
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         if isinstance(error, torch.OutOfMemoryError):
             raise
@@ -139,13 +155,39 @@ def read_tokenizer(class_name: str, folder: Path) -> Any:
         raise WeightsCorrupt(f"{folder} could not be loaded: {error}") from error
 
 
+@contextmanager
+def _own_config(network_class: Any, folder: Path) -> Iterator[dict[str, str]]:
+    """What to pass to `from_pretrained` so that a configuration decides nothing but the architecture.
+
+    Raises UnsupportedCombination for a quantised network.
+    """
+    config = read_config(folder)
+    own = own_settings(str(folder), config)
+    if own == config or not is_transformers(network_class):
+        # diffusers ignores what its classes have no use for.
+        yield {}
+        return
+    with TemporaryDirectory() as name:
+        (Path(name) / "config.json").write_text(json.dumps(own), encoding="utf-8")
+        yield {"config": name}
+
+
 def _check_files(subfolder: Path) -> None:
     if not (subfolder / "config.json").is_file():
         raise CheckpointMissing(f"{subfolder} has no config.json")
+    if (subfolder / ADAPTER_CONFIG).exists():
+        raise UnsupportedCombination(f"{subfolder} has an adapter beside its weights, which is not supported")
+    for name in WEIGHT_NAMES:
+        if (subfolder / f"{name}.index.json").is_file():
+            shards_of(subfolder / f"{name}.index.json")
     files = sorted(subfolder.glob("*.safetensors"))
     if not files:
         raise CheckpointMissing(f"{subfolder} has no .safetensors file; other formats are not read")
     for file in files:
+        if _DISTRIBUTED.fullmatch(file.name):
+            raise UnsupportedCombination(
+                f"{subfolder} holds a distributed checkpoint, which is not supported"
+            )
         check_safetensors(file)
 
 

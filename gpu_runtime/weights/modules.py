@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.initialization import no_init_weights
 
+from gpu_runtime.weights.network_config import own_settings
+
 IRRELEVANT_SETTINGS = frozenset(
     {"_class_name", "_commit_hash", "_diffusers_version", "_name_or_path"}
     | {"architectures", "dtype", "torch_dtype", "transformers_version"}
@@ -58,13 +60,17 @@ class TensorSpec:
 def architecture_of(
     network_class: Any, config: Mapping[str, Any], dtype: torch.dtype, device: torch.device
 ) -> Architecture:
-    """The key under which components share slots. Raises TypeError or ValueError for a strange `config`."""
+    """The key under which components share slots.
+
+    Raises TypeError or ValueError for a strange `config`, UnsupportedCombination for a quantised network.
+    """
+    own = own_settings(network_class.__name__, config)
     if is_transformers(network_class):
-        complete = network_class.config_class.from_dict(dict(config)).to_dict()
+        complete = network_class.config_class.from_dict(own).to_dict()
     else:
         parameters = inspect.signature(network_class.__init__).parameters.values()
         complete = {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
-        complete |= config
+        complete |= own
     kept = {name: value for name, value in complete.items() if name not in IRRELEVANT_SETTINGS}
     return Architecture(
         class_name=network_class.__name__,
@@ -77,13 +83,14 @@ def architecture_of(
 def build_module(network_class: Any, config: Mapping[str, Any], dtype: torch.dtype) -> Any:
     """A module in eval mode with its parameters on the meta device; `dtype` is the default while it is built.
 
-    Raises what the class raises for a configuration it does not accept.
+    Raises what the class raises for a configuration it does not accept, and as `architecture_of`.
     """
+    own = own_settings(network_class.__name__, config)
     with torch.inference_mode(False), _default_dtype(dtype), no_init_weights(), init_empty_weights():
         if is_transformers(network_class):
-            module = network_class(network_class.config_class.from_dict(dict(config)))
+            module = network_class(network_class.config_class.from_dict(own))
         else:
-            module = network_class.from_config(dict(config))
+            module = network_class.from_config(own)
     if is_transformers(network_class):
         # Above, every parameter was replaced as it was registered, which broke the ties made meanwhile.
         module.tie_weights()

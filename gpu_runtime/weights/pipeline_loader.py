@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from gpu_runtime.errors import CheckpointMissing, UnsupportedCombination, WeightsCorrupt
+from gpu_runtime.samplers import read_scheduler_values
 from gpu_runtime.weights.loader import component_entries, load_module, read_index
 
 LIBRARIES = ("diffusers", "transformers")
@@ -156,6 +157,10 @@ def load_pipeline(
         pipeline = pipeline_class(**values)
     except (TypeError, ValueError, AttributeError) as error:
         raise WeightsCorrupt(f"the parts in {folder} make no {class_name}: {error}") from error
+    except ImportError as error:
+        raise UnsupportedCombination(
+            f"{class_name} needs a package that is not installed: {error}"
+        ) from error
     pipeline.set_progress_bar_config(disable=True)
     return LoadedPipeline(class_name=class_name, pipeline=pipeline)
 
@@ -192,6 +197,8 @@ def _component(
     component_class = _installed(getattr(importlib.import_module(library), own_class))
     if issubclass(component_class, nn.Module) and class_name in NETWORKS:
         return load_module(component_class, subfolder, dtype=dtype, device=device)
+    if class_name in NOISE_SCHEDULERS and (subfolder / "scheduler_config.json").is_file():
+        read_scheduler_values(subfolder / "scheduler_config.json")
     try:
         return component_class.from_pretrained(str(subfolder), local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -2,9 +2,9 @@
 
 Cold on disk, staged in host memory, resident on the device: a checkpoint is resident when all of its
 components are, and then it has a family object. Components, not checkpoints, are what is loaded and evicted.
-A component is known by the real path of its folder and a stamp of its files, so fine-tunes share text encoders and autoencoder, and
-what they share is on the device once. When a component leaves or is overwritten, the family objects that use
-it are dropped with it; whoever needs one asks `get` at every turn.
+A component is known by the real path of its folder and a stamp of its files, so fine-tunes share text
+encoders and autoencoder, and what they share is on the device once. When a component leaves or is
+overwritten, the family objects that use it are dropped with it; whoever needs one asks `get` at every turn.
 
 How weights leave the device:
 
@@ -26,7 +26,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,42 +43,20 @@ from gpu_runtime.weights.checkpoint_files import (
     weights_bytes,
 )
 from gpu_runtime.weights.device_weights import ComponentId, DeviceWeights, Standing
+from gpu_runtime.weights.known import Known
 from gpu_runtime.weights.loader import NETWORKS, checkpoint_folder
 from gpu_runtime.weights.slots import SlotPool
 from gpu_runtime.weights.staging import Staging
 from gpu_runtime.weights.vae_override import require_fitting
+
+SPARED_S = 600.0
+"""How long something was not used when it may leave for a checkpoint that is only to be kept warm."""
 
 AskNetwork = Callable[[Path, str, torch.dtype], Any]
 """Takes a component's folder, its class name and a dtype; returns the module on the device."""
 
 LoadCheckpoint = Callable[[CheckpointRef, AskNetwork], Family]
 """Builds the family object of a checkpoint, asking for each of its networks."""
-
-
-@dataclass(slots=True, kw_only=True)
-class _Known:
-    """A checkpoint that was used since it was last cold; or an autoencoder in place of a checkpoint's own."""
-
-    digest: str
-    used_at: float
-    ref: CheckpointRef | None = None
-    """None for an autoencoder."""
-    parts: tuple[Hashable, ...] = ()
-    """Keys of what it brings to the device."""
-    is_complete: bool = False
-    """Whether `parts` is everything: false after a load that failed."""
-    family: Family | None = None
-    """None while a part is missing from the device, and for an autoencoder."""
-
-    @property
-    def is_usable(self) -> bool:
-        """Whether its parts on the device serve it: a checkpoint that lost one needs the others no longer."""
-        return self.family is not None or self.ref is None
-
-    @property
-    def is_pinned(self) -> bool:
-        """Whether its parts must stay."""
-        return self.family is not None and self.ref is not None and self.ref.is_pinned
 
 
 class Residency:
@@ -119,9 +96,11 @@ class Residency:
             standing=self._standing,
             on_evicted=self._forget_families,
         )
-        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._known: OrderedDict[str, Known] = OrderedDict()
         self._busy: frozenset[Hashable] = frozenset()
         """What must stay while something is loaded: folders of components, and the checkpoint's digest."""
+        self._is_sparing = False
+        """Whether what was used lately must stay as well."""
         self.last_load_s: float | None = None
         """Duration of the latest load of a checkpoint, None before the first."""
 
@@ -183,10 +162,29 @@ class Residency:
             self.last_load_s = known.used_at - started
         return known.family
 
+    def warm(self, checkpoint: CheckpointRef) -> bool:
+        """As `get`, for a checkpoint that nobody asked for yet; False if there is no room to spare for it.
+
+        Unless it is pinned it takes free room and that of what was idle for SPARED_S: checkpoints that are
+        all to be kept warm must not push each other out.
+        """
+        if checkpoint.digest in self.digests() or checkpoint.is_pinned:
+            self.get(checkpoint)
+            return True
+        self._is_sparing = True
+        try:
+            has_room = self._has_room(checkpoint)
+            if has_room:
+                self.get(checkpoint)
+        finally:
+            self._is_sparing = False
+        return has_room
+
     def require_vae(self, vae: VaeRef, checkpoint: CheckpointRef) -> str:
         """Class name of an autoencoder that may stand in for the checkpoint's own.
 
-        Reads configurations only. Raises UnsupportedCombination, CheckpointMissing or WeightsCorrupt.
+        Reads configurations and headers. Raises UnsupportedCombination, CheckpointMissing, WeightsCorrupt, or
+        OutOfMemory when it would not fit beside what is pinned.
         """
         own = component_folders(checkpoint_folder(checkpoint.path)).get("vae")
         if own is None:
@@ -194,18 +192,21 @@ class Residency:
         class_name = require_fitting(Path(vae.path), own)
         if class_name not in NETWORKS:
             raise UnsupportedCombination(f"autoencoders of class {class_name} cannot be exchanged")
+        identity = ComponentId.of(Path(vae.path), torch.float32)
+        if identity not in self._weights.present():
+            self._weights.require_possible(weights_bytes(identity.folder, identity.dtype))
         return class_name
 
     def vae(self, vae: VaeRef, checkpoint: CheckpointRef) -> Any:
         """An autoencoder in place of the checkpoint's own, loaded if need be. Any: untyped in diffusers.
 
-        The checkpoint's own parts stay. Raises as `require_vae` and `get` do.
+        Decoding needs nothing else, so parts of the checkpoint may leave for it where nothing better can.
+        Raises as `require_vae` and `get` do.
         """
         network_class = NETWORKS[self.require_vae(vae, checkpoint)]
         # float32 as the families take their own.
-        identity = _identity(Path(vae.path), torch.float32)
-        with self._protecting(checkpoint):
-            module = self._weights.component(identity, network_class)
+        identity = ComponentId.of(Path(vae.path), torch.float32)
+        module = self._weights.component(identity, network_class)
         known = self._touch(vae.digest)
         known.parts = (identity,)
         known.is_complete = True
@@ -224,13 +225,12 @@ class Residency:
             freed += on_device + staged if self._staging.is_separate else max(on_device, staged)
         return freed
 
-    def evict_others(self, digest: str) -> int:
-        """Take everything off the device that neither this checkpoint nor a pinned one needs.
+    def evict_others(self, *digests: str) -> int:
+        """Take everything off the device that neither these checkpoints or autoencoders nor pinned ones need.
 
         It stays staged. Returns the bytes freed.
         """
-        known = self._known.get(digest)
-        own = known.parts if known else ()
+        own = {part for digest in digests if digest in self._known for part in self._known[digest].parts}
         leaving = [p for p in self._weights.present() if p not in own and not self._standing(p).is_protected]
         return sum(self._weights.evict(part) for part in leaving)
 
@@ -242,7 +242,12 @@ class Residency:
         """Take what has been idle for too long off the device; it stays staged. Returns the bytes freed."""
         return sum(self._release(known) for known in self._expired())
 
-    def _load(self, known: _Known, checkpoint: CheckpointRef) -> Family:
+    def _has_room(self, checkpoint: CheckpointRef) -> bool:
+        with self._protecting(checkpoint):
+            staying = self._weights.staying_bytes
+        return staying + self._missing_bytes(checkpoint) <= self.budget_bytes
+
+    def _load(self, known: Known, checkpoint: CheckpointRef) -> Family:
         known.is_complete = False
         with self._protecting(checkpoint):
             if self._is_whole(checkpoint.family):
@@ -252,20 +257,19 @@ class Residency:
         known.is_complete = True
         return family
 
-    def _load_whole(self, known: _Known, checkpoint: CheckpointRef) -> Family:
+    def _load_whole(self, known: Known, checkpoint: CheckpointRef) -> Family:
         def refuse(folder: Path, class_name: str, dtype: torch.dtype) -> Any:
             raise UnsupportedCombination(f"family {checkpoint.family} loads its own networks, not {folder}")
 
-        folders = component_folders(checkpoint_folder(checkpoint.path)).values()
-        size_bytes = sum(weights_bytes(folder, self._dtype) for folder in set(folders))
+        size_bytes = self._missing_bytes(checkpoint)
         known.parts = (checkpoint.digest,)
         return self._weights.whole(
             checkpoint.digest, size_bytes, lambda: self._load_family(checkpoint, refuse)
         )
 
-    def _load_parts(self, known: _Known, checkpoint: CheckpointRef) -> Family:
+    def _load_parts(self, known: Known, checkpoint: CheckpointRef) -> Family:
         def ask(folder: Path, class_name: str, dtype: torch.dtype) -> Any:
-            identity = _identity(folder, dtype)
+            identity = ComponentId.of(folder, dtype)
             module = self._weights.component(identity, NETWORKS[class_name])
             known.parts = (*known.parts, identity)
             return module
@@ -276,7 +280,10 @@ class Residency:
         return self._load_family(checkpoint, ask)
 
     def _missing_bytes(self, checkpoint: CheckpointRef) -> int:
-        """Bytes that loading its components takes. A lower bound: some take more than the denoiser's dtype."""
+        """Bytes that loading it takes. A lower bound: some components take more than the denoiser's dtype."""
+        if self._is_whole(checkpoint.family):
+            own = component_folders(checkpoint_folder(checkpoint.path)).values()
+            return sum(weights_bytes(folder, self._dtype) for folder in set(own))
         here = {(key.folder, key.stamp) for key in self._weights.present() if isinstance(key, ComponentId)}
         folders = set(network_folders(checkpoint_folder(checkpoint.path)))
         missing = [folder for folder in folders if (folder, component_stamp(folder)) not in here]
@@ -292,8 +299,8 @@ class Residency:
         finally:
             self._busy = frozenset()
 
-    def _touch(self, digest: str) -> _Known:
-        known = self._known.setdefault(digest, _Known(digest=digest, used_at=0.0))
+    def _touch(self, digest: str) -> Known:
+        known = self._known.setdefault(digest, Known(digest=digest, used_at=0.0))
         known.used_at = self._clock()
         self._known.move_to_end(digest)
         return known
@@ -302,15 +309,17 @@ class Residency:
         """What `DeviceWeights` asks before it evicts."""
         users = self._users(part)
         wanted = self._wanted()
+        now = self._clock()
+        is_spared = self._is_sparing and any(u.is_usable and now - u.used_at < SPARED_S for u in users)
         is_busy = (part.folder if isinstance(part, ComponentId) else part) in self._busy
         return Standing(
-            is_protected=is_busy or any(user.is_pinned for user in users),
+            is_protected=is_busy or is_spared or any(user.is_pinned for user in users),
             is_wanted=any(user.digest in wanted for user in users),
             users=frozenset(user.digest for user in users if user.is_usable),
-            idle_s=min((self._clock() - user.used_at for user in users), default=float("inf")),
+            idle_s=min((now - user.used_at for user in users), default=float("inf")),
         )
 
-    def _users(self, part: Hashable) -> list[_Known]:
+    def _users(self, part: Hashable) -> list[Known]:
         return [known for known in self._known.values() if part in known.parts]
 
     def _forget_families(self, part: Hashable) -> None:
@@ -321,20 +330,20 @@ class Residency:
             # Pipelines refer to themselves; without this their memory is free at some later time.
             gc.collect()
 
-    def _release(self, known: _Known) -> int:
+    def _release(self, known: Known) -> int:
         """Take off the device what no other resident checkpoint uses. Returns the bytes freed."""
         parts = self._parts_of_nobody_else(known)
         known.family = None
         return sum(self._weights.evict(part) for part in parts)
 
-    def _parts_of_nobody_else(self, known: _Known) -> list[Hashable]:
+    def _parts_of_nobody_else(self, known: Known) -> list[Hashable]:
         """Parts on the device that would be without use if this checkpoint went."""
         here = self._weights.present()
         others = (other for other in self._known.values() if other is not known and other.is_usable)
         kept = {part for other in others for part in other.parts}
         return [part for part in known.parts if part in here and part not in kept]
 
-    def _expired(self) -> list[_Known]:
+    def _expired(self) -> list[Known]:
         now, wanted = self._clock(), self._wanted()
         return [
             known
@@ -345,11 +354,11 @@ class Residency:
             and (known.family is not None or self._parts_of_nobody_else(known))
         ]
 
-    def _keep_alive_of(self, known: _Known) -> float:
+    def _keep_alive_of(self, known: Known) -> float:
         own = known.ref.keep_alive_s if known.ref else None
         return self._keep_alive_s if own is None else own
 
-    def _place(self, known: _Known) -> Place:
+    def _place(self, known: Known) -> Place:
         if known.family is not None:
             return Place.RESIDENT
         here = self._weights.present()
@@ -366,8 +375,3 @@ class Residency:
         for known in list(self._known.values()):
             if known.family is None and not any(p in here or self._staging.has(p) for p in known.parts):
                 del self._known[known.digest]
-
-
-def _identity(folder: Path, dtype: torch.dtype) -> ComponentId:
-    real = folder.resolve()
-    return ComponentId(real, component_stamp(real), dtype)

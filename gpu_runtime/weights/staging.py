@@ -164,7 +164,7 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
     for name in WEIGHT_NAMES:
         index = folder / f"{name}.index.json"
         if index.is_file():
-            return _shards(index)
+            return shards_of(index)
     present = sorted(folder.glob("*.safetensors"))
     named = [file for file in present if file.name in WEIGHT_NAMES]
     if not present:
@@ -209,15 +209,16 @@ def _prefix_of(module: Any) -> str:
     return "text_model." if type(module).__name__.startswith("CLIPText") else ""
 
 
-def _shards(index: Path) -> tuple[Path, ...]:
+def shards_of(index: Path) -> tuple[Path, ...]:
+    """The files that an index names. Raises CheckpointMissing or WeightsCorrupt."""
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsCorrupt(f"{index} is damaged: {error!r}") from error
     files = tuple(index.parent / str(name) for name in names)
     for file in files:
-        # A name from the file must not lead out of the folder.
-        if file.parent != index.parent or not file.is_file():
+        # A name from the file must not lead out of the folder, nor to another format.
+        if file.parent != index.parent or file.suffix != ".safetensors" or not file.is_file():
             raise CheckpointMissing(f"{file}, named in {index.name}, is missing")
     return files
 

@@ -11,7 +11,7 @@ lent a few; a tenth is private to others.
   the times it says something on a busy machine, too
 - memory: resident size of this process before and after 2,000 requests of all kinds
 
-A broad search counts its matches up to 3,000 (300 by relevance) and page numbers end there, by contract of the search.
+A broad search counts its matches up to 3,000 (300 by relevance), and page numbers end there by contract.
 """
 
 from __future__ import annotations

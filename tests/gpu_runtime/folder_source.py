@@ -23,7 +23,9 @@ class FolderSource(ResidentSource):
         return load_module(NETWORKS[class_name], folder, dtype=dtype, device=self.plan.device)
 
 
-def load_network(folder: Path, name: str, *, dtype: torch.dtype = torch.float32) -> Any:
-    """One component of a checkpoint on the CPU, loaded by its library."""
-    network_class = NETWORKS[component_classes(folder)[name]]
+def load_network(
+    folder: Path, name: str, *, dtype: torch.dtype = torch.float32, class_name: str | None = None
+) -> Any:
+    """One component on the CPU, loaded by its library; its class is the checkpoint's, or given."""
+    network_class = NETWORKS[class_name or component_classes(folder)[name]]
     return load_module(network_class, folder / name, dtype=dtype, device=torch.device("cpu"))

@@ -26,7 +26,12 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
         (f"{4 * GIB}\n", f"{GIB}\n", f"anon {GIB}\n", 3 * GIB),
         (f"{64 * GIB}\n", f"{GIB}\n", "", 8 * GIB),
         (f"{GIB}\n", f"{2 * GIB}\n", "", 0),
-        (f"{4 * GIB}\n", f"{4 * GIB}\n", f"file {3 * GIB}\nactive_file {GIB}\ninactive_file {GIB}\n", 2 * GIB),
+        (
+            f"{4 * GIB}\n",
+            f"{4 * GIB}\n",
+            f"file {3 * GIB}\nactive_file {GIB}\ninactive_file {GIB}\n",
+            2 * GIB,
+        ),
         (f"{4 * GIB}\n", f"{GIB}\n", None, 3 * GIB),
     ],
     ids=[

@@ -9,6 +9,7 @@ from gpu_runtime.batching.step_batcher import HYSTERESIS_TURNS
 from gpu_runtime.estimates import (
     ESTIMATE_MARGIN,
     MAX_PATIENCE_S,
+    MAX_REPEAT_PATIENCE_S,
     UNMEASURED_CALL_S,
     UNMEASURED_LOAD_S,
     WORK_PER_LOAD,
@@ -49,3 +50,14 @@ def test_slow_load_is_worth_its_multiple_of_steps() -> None:
 
 def test_patience_ends_before_callers_give_up() -> None:
     assert measured(0.1).patience(600.0) == pytest.approx(MAX_PATIENCE_S / 0.1)
+
+
+def test_steps_that_would_be_lost_are_worth_their_multiple() -> None:
+    assert measured(0.1).patience(0.2, 4) == HYSTERESIS_TURNS
+    assert measured(0.1).patience(0.2, 40) == WORK_PER_LOAD * 40
+    assert measured(0.1).patience(None, 10**6) == pytest.approx(MAX_REPEAT_PATIENCE_S / 0.1)
+
+
+def test_turn_that_repeats_steps_takes_as_much_longer() -> None:
+    turn_s = measured(0.2).turn_s(KEY, rows=2, new_requests=0, is_resident=False, repeated_turns=9)
+    assert turn_s == pytest.approx(ESTIMATE_MARGIN * (10 * 0.2 + UNMEASURED_LOAD_S))

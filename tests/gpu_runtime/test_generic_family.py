@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import PixArtTransformer2DModel
 from safetensors.torch import load_file, save_file
 
+from gpu_runtime.batching.batch_key import BatchKey
 from gpu_runtime.config import EngineConfig
 from gpu_runtime.denoising import predict
 from gpu_runtime.devices import choose_device
@@ -41,6 +43,7 @@ from gpu_runtime.weights.importing.job import ImportJob
 from gpu_runtime.weights.store import Store
 from tests.gpu_runtime.driving import Outcome, drive, image_request, pixels, run_all
 from tests.gpu_runtime.folder_source import FolderSource
+from tests.gpu_runtime.weight_store import megabytes, size_of
 
 SLOW = {"hidream": "denoises a megapixel whatever is asked"}
 NOT_HERE = {"prx": "ftfy"}
@@ -264,6 +267,69 @@ def test_lack_of_memory_fails_the_image_that_does_not_fit(
     assert isinstance(failed, RequestFailed)
     assert isinstance(failed.fault, OutOfMemory)
     assert outcome.images("r")[0].data == alone
+
+
+def test_image_that_does_not_fit_beside_other_weights_is_made_without_them(
+    engine: Engine, pixart: CheckpointRef, checkpoint: CheckpointRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = request_for(pixart, steps=4)
+    alone = run_all(engine, [request]).images("r")[0].data
+    run_all(engine, [image_request("other", checkpoint)])
+    forward = PixArtTransformer2DModel.forward
+    calls = 0
+
+    def full_beside_others(network: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls > 2 and checkpoint.name in engine.info().resident:
+            raise torch.OutOfMemoryError("full")
+        return forward(network, *args, **kwargs)
+
+    monkeypatch.setattr(PixArtTransformer2DModel, "forward", full_beside_others)
+    outcome = run_all(engine, [request])
+    assert isinstance(outcome.final("r"), RequestDone), outcome.final("r")
+    assert outcome.images("r")[0].data == alone
+    # Two steps, one that did not fit, and all four.
+    assert calls == 2 + 1 + 4
+
+
+def test_repeated_steps_cost_at_most_a_part_of_the_whole_and_are_not_timed(
+    pixart: CheckpointRef, checkpoint: CheckpointRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long image whose weights do not fit beside those of requests that come without end."""
+    forward = PixArtTransformer2DModel.forward
+    calls = 0
+
+    def counted(network: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return forward(network, *args, **kwargs)
+
+    monkeypatch.setattr(PixArtTransformer2DModel, "forward", counted)
+    budget = megabytes(max(size_of(pixart), size_of(checkpoint)))
+    engine = Engine(EngineConfig(check_invariants=True, weights_budget_mb=budget))
+    recorded: list[float] = []
+    record = engine._estimates.record_call
+
+    def note(key: BatchKey, rows: int, seconds: float) -> None:
+        recorded.append(seconds) if key.family == "pixart" else None
+        # As if every call took the same, whatever the machine does besides.
+        record(key, rows, 1.0)
+
+    engine._estimates.record_call = note  # type: ignore[method-assign]
+    engine.submit(request_for(pixart, steps=100))
+    outcome, others = Outcome(), 0
+    while "r" in engine._held:
+        if not any(request_id.startswith("other") for request_id in engine._held):
+            engine.submit(image_request(f"other {others}", checkpoint, steps=8, account="ben"))
+            others += 1
+        outcome.events += engine.step()
+    assert isinstance(outcome.final("r"), RequestDone)
+    assert others > 1
+    assert 100 < calls < 2 * 100
+    assert len(recorded) < 101, "a turn that repeats steps does not take the time of one"
+    drive(engine, outcome)
+    engine.close()
 
 
 @pytest.mark.parametrize("name", ["sana", "hunyuan-dit", "cogview4", "flux2", "krea2"])

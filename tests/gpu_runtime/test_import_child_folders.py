@@ -13,6 +13,7 @@ from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 
 from gpu_runtime.tiny.pipelines import RECIPES
+from gpu_runtime.weights.importing import importer
 from gpu_runtime.weights.importing.classes import find_class
 from gpu_runtime.weights.importing.configs import SHIPPED, read_json
 from gpu_runtime.weights.importing.folders import is_component
@@ -282,6 +283,50 @@ def test_quantised_network_is_refused(workshop: Workshop) -> None:
 
     assert found.code == RefusalCode.UNSUPPORTED_MODEL
     assert found.message.startswith("unet is quantised")
+
+
+@pytest.mark.parametrize("recipe", ["sd15", "pixart"])
+def test_how_to_run_a_network_is_not_taken_from_its_configuration(workshop: Workshop, recipe: str) -> None:
+    plain, source = workshop.tiny(recipe), workshop.root / "odd"
+    shutil.copytree(plain, source)
+    choices = {"attn_implementation": "someone/kernel", "_attn_implementation": "flash_attention_2"}
+    change_json(source / "text_encoder" / "config.json", **choices, experts_implementation="grouped_mm")
+
+    odd = digests(workshop.run(source))
+
+    assert odd["text_encoder"] == digests(workshop.run(plain))["text_encoder"]
+
+
+def test_quantised_part_of_a_network_is_refused(workshop: Workshop) -> None:
+    source = workshop.tiny("sd15")
+    change_json(source / "text_encoder" / "config.json", text_config={"quantization_config": {"bits": 4}})
+
+    found = refusal(workshop, source)
+
+    assert found.code == RefusalCode.UNSUPPORTED_MODEL
+    assert found.message.startswith("text_encoder is quantised")
+
+
+def test_adapter_beside_the_weights_is_refused(workshop: Workshop) -> None:
+    source = workshop.tiny("pixart")
+    (source / "text_encoder" / "adapter_config.json").write_text("{}")
+
+    found = refusal(workshop, source)
+
+    assert found.code == RefusalCode.UNSUPPORTED_MODEL
+    assert found.message.startswith("text_encoder has an adapter")
+
+
+def test_missing_python_package_is_a_refusal(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise ImportError("flash_attn seems to be not installed")
+
+    monkeypatch.setattr(importer, "import_folder", refuse)
+
+    found = refusal(workshop, workshop.tiny("sd15"))
+
+    assert found.code == RefusalCode.UNSUPPORTED_MODEL
+    assert "flash_attn seems to be not installed" in found.message
 
 
 def test_configuration_of_another_width_is_corrupt(workshop: Workshop) -> None:

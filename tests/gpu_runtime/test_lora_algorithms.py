@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -323,4 +324,38 @@ def test_numbers_that_are_not_finite_are_damage(unet: Any, tmp_path: Path) -> No
     stem = "lora_unet_" + LINEAR.replace(".", "_")
     file = write_lora(tmp_path / "l", {f"{stem}.{part}": tensor for part, tensor in parts.items()})
     with pytest.raises(WeightsCorrupt, match="not finite"):
+        load(file, {"unet": unet})
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"alpha": torch.tensor(math.nan)}, "a scale of nan"),
+        ({"alpha": torch.tensor(math.inf)}, "a scale of inf"),
+        ({"alpha": torch.tensor(-1e30)}, r"a scale of -5e\+29"),
+        ({"lora_down.weight": torch.ones(0, 32), "lora_up.weight": torch.ones(256, 0)}, "is empty"),
+        ({"lora_down.weight": torch.ones(0, 32)}, "is empty"),
+    ],
+)
+def test_scales_and_ranks_that_mean_nothing_are_damage(
+    change: dict[str, Tensor], reason: str, unet: Any, tmp_path: Path
+) -> None:
+    parts, _ = locon(tuple(unet.get_submodule(LINEAR).weight.shape))
+    stem = "lora_unet_" + LINEAR.replace(".", "_")
+    tensors = {f"{stem}.{part}": tensor for part, tensor in (parts | change).items()}
+    file = write_lora(tmp_path / "l", tensors)
+    with pytest.raises(WeightsCorrupt, match=f"LoRA a style: .*{stem}: .*{reason}"):
+        load(file, {"unet": unet})
+
+
+@pytest.mark.parametrize("alpha", ["NaN", "Infinity", "1e30", "1" + "0" * 400])
+def test_declared_scale_that_means_nothing_is_damage(alpha: str, unet: Any, tmp_path: Path) -> None:
+    parts, _ = locon(tuple(unet.get_submodule(LINEAR).weight.shape))
+    tensors = {
+        f"unet.{LINEAR}.lora_A.weight": parts["lora_down.weight"],
+        f"unet.{LINEAR}.lora_B.weight": parts["lora_up.weight"],
+    }
+    metadata = {"lora_adapter_metadata": f'{{"unet.lora_alpha": {alpha}}}'}
+    file = write_lora(tmp_path / "l", tensors, metadata=metadata)
+    with pytest.raises(WeightsCorrupt, match=rf"{re.escape(LINEAR)}: .*a scale of"):
         load(file, {"unet": unet})

@@ -439,7 +439,7 @@ def test_autoencoder_that_is_the_checkpoints_own_is_not_loaded_again(
     assert weights.loads == 3
 
 
-def test_loading_an_autoencoder_takes_nothing_from_its_checkpoint(
+def test_loading_an_autoencoder_takes_nothing_from_its_checkpoint_while_others_are_there(
     clock: Clock, store: TinyStore, base: CheckpointRef, stranger: CheckpointRef
 ) -> None:
     vae = store.vae("vae beside", seed=8)
@@ -451,6 +451,36 @@ def test_loading_an_autoencoder_takes_nothing_from_its_checkpoint(
     weights.vae(vae, base)
     assert weights.get(base) is parts
     assert weights.names() == ("base",)
+
+
+def test_autoencoder_takes_the_room_of_its_checkpoint_when_there_is_no_other(
+    clock: Clock, store: TinyStore, base: CheckpointRef
+) -> None:
+    vae = store.vae("vae instead", seed=9)
+    weights = residency(clock, weights_budget_mb=megabytes(size_of(base)))
+    weights.get(base)
+    module = weights.vae(vae, base)
+    tensors = load_network(
+        Path(vae.path).parent, Path(vae.path).name, class_name="AutoencoderKL"
+    ).state_dict()
+    assert all(torch.equal(value, tensors[key]) for key, value in module.state_dict().items())
+    assert weights.size_bytes <= size_of(base)
+    assert holds(parts_of(weights, base), base)
+
+
+def test_making_room_spares_what_is_named_and_pinned(
+    clock: Clock, store: TinyStore, base: CheckpointRef, stranger: CheckpointRef
+) -> None:
+    vae = store.vae("spared", seed=10)
+    weights = residency(clock)
+    parts = parts_of(weights, base)
+    module = weights.vae(vae, base)
+    weights.get(stranger)
+    assert weights.evict_others(base.digest, vae.digest) == size_of(stranger)
+    assert parts_of(weights, base) is parts
+    assert weights.vae(vae, base) is module
+    weights.get(replace(stranger, is_pinned=True))
+    assert weights.evict_others(base.digest, vae.digest) == 0
 
 
 def test_autoencoder_of_other_latents_is_refused(clock: Clock, store: TinyStore, base: CheckpointRef) -> None:

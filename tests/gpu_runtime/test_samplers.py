@@ -64,8 +64,22 @@ def test_missing_and_damaged_files_are_different_answers(tmp_path: Path) -> None
     (tmp_path / "scheduler_config.json").write_text("{")
     with pytest.raises(WeightsCorrupt):
         read_scheduler_config(tmp_path)
-    with pytest.raises(WeightsCorrupt):
-        read_scheduler_config(declare(tmp_path, beta_start=0.1))
+    for values in ({"beta_start": 0.1}, {"_class_name": ["os", "system"]}):
+        with pytest.raises(WeightsCorrupt):
+            read_scheduler_config(declare(tmp_path, **values))
+
+
+@pytest.mark.parametrize("count", [0, -1, 100_001, 10**9, 10**400, 1000.0, "1000", True, None])
+def test_number_of_noise_levels_is_limited(count: object, tmp_path: Path) -> None:
+    """Schedulers make tables of so many rows as soon as they are built."""
+    with pytest.raises(WeightsCorrupt, match="num_train_timesteps"):
+        read_scheduler_config(declare(tmp_path, _class_name="DDIMScheduler", num_train_timesteps=count))
+
+
+@pytest.mark.parametrize("values", [{"beta_schedule": "none of them"}, {"beta_start": "a"}])
+def test_settings_that_make_no_scheduler_are_damage(values: dict[str, object], tmp_path: Path) -> None:
+    with pytest.raises(WeightsCorrupt, match="is not a scheduler configuration"):
+        read_scheduler_config(declare(tmp_path, _class_name="DDIMScheduler", **values))
 
 
 def test_corrections_of_the_first_pipelines_are_asked_for(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gpu_runtime.errors import WeightsCorrupt
+from gpu_runtime.errors import UnsupportedCombination, WeightsCorrupt
 from gpu_runtime.tiny.pipelines import make_tiny
 from gpu_runtime.weights.loader import NETWORKS, component_classes
 from gpu_runtime.weights.modules import IRRELEVANT_SETTINGS, architecture_of
@@ -219,3 +219,20 @@ def test_new_modules_are_prepared_once(tiny: dict[str, Path]) -> None:
     pool.give_back(slot)
     filled(tiny["sd15"], "unet", pool=pool)
     assert prepared == [slot.module]
+
+
+def test_configuration_does_not_choose_how_a_network_runs(tiny: dict[str, Path]) -> None:
+    folder = tiny["sd15"]
+    known, config = network_class(folder, "text_encoder"), read_config(folder / "text_encoder")
+    chosen = config | {"_attn_implementation": "someone/kernel", "attn_implementation": "flash_attention_2"}
+    architecture = architecture_of(known, chosen, torch.float32, CPU)
+    assert architecture == architecture_of(known, config, torch.float32, CPU)
+    module = SlotPool().take(architecture, known, chosen).module
+    plain = SlotPool().take(architecture, known, config).module
+    assert module.config._attn_implementation == plain.config._attn_implementation
+
+
+def test_quantised_network_is_refused(tiny: dict[str, Path]) -> None:
+    config = read_config(tiny["sd15"] / "unet") | {"quantization_config": {"quant_method": "gguf"}}
+    with pytest.raises(UnsupportedCombination, match="UNet2DConditionModel is quantised"):
+        architecture_of(network_class(tiny["sd15"], "unet"), config, torch.float32, CPU)

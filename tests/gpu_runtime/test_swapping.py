@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionPipeline
+from transformers import CLIPTextModel
 
 from gpu_runtime.batching.step_batcher import HYSTERESIS_TURNS
 from gpu_runtime.config import EngineConfig
@@ -289,6 +290,41 @@ def test_row_that_does_not_fit_is_tried_again_without_other_weights(
     assert engine.info().resident == ("second",)
 
 
+@pytest.mark.parametrize("what", ["encode", "decode"])
+def test_what_does_not_fit_beside_other_weights_is_tried_again_without_them(
+    what: str, engine: Engine, first: CheckpointRef, second: CheckpointRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, method = {"encode": (CLIPTextModel, "forward"), "decode": (AutoencoderKL, "decode")}[what]
+    alone = run_all(Engine(EngineConfig()), [image_request("r", first, seeds=(1, 2))]).images("r")
+    run_all(engine, [image_request("other", second)])
+    original = getattr(network, method)
+
+    def full_beside_others(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if "second" in engine.info().resident:
+            raise torch.OutOfMemoryError("full")
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(network, method, full_beside_others)
+    outcome = run_all(engine, [image_request("r", first, seeds=(1, 2))])
+    assert isinstance(outcome.final("r"), RequestDone), outcome.final("r")
+    assert [outcome.images("r")[i].data for i in (0, 1)] == [alone[i].data for i in (0, 1)]
+    assert engine.info().resident == ("first",)
+
+
+def test_encoding_that_fits_nowhere_fails_its_request(
+    engine: Engine, first: CheckpointRef, second: CheckpointRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_all(engine, [image_request("other", second)])
+
+    def full(self: Any, *args: Any, **kwargs: Any) -> Any:
+        raise torch.OutOfMemoryError("full")
+
+    monkeypatch.setattr(CLIPTextModel, "forward", full)
+    final = run_all(engine, [image_request("r", first)]).final("r")
+    assert isinstance(final, RequestFailed)
+    assert isinstance(final.fault, OutOfMemory)
+
+
 def test_other_files_in_the_place_of_a_checkpoints_make_other_images(engine: Engine, tmp_path: Path) -> None:
     """As when an operator registers a folder anew after having replaced what is in it."""
     folder = tmp_path / "registered"
@@ -344,6 +380,29 @@ def test_request_with_another_autoencoder_equals_the_plain_pipeline(
     assert abs(pixels(outcome.images("own")[0].data) - plain_image(first, own, 1)).max() <= 1
     assert outcome.images("own")[0].data != outcome.images("other")[0].data
     assert loads_of(engine) == 4
+
+
+def test_other_autoencoder_under_a_tight_budget_gives_the_same_image(
+    engine: Engine, first: CheckpointRef, vae: VaeRef, clock: Clock
+) -> None:
+    requests = [image_request("r", first, vae=vae, seeds=tuple(range(6)))]
+    roomy = run_all(engine, requests).images("r")
+    cramped = run_all(room_for_one(first, clock), requests)
+    assert isinstance(cramped.final("r"), RequestDone), cramped.final("r")
+    assert {i: image.data for i, image in cramped.images("r").items()} == {
+        i: image.data for i, image in roomy.items()
+    }
+
+
+def test_autoencoder_that_cannot_fit_beside_a_pinned_checkpoint_is_refused_before_any_step(
+    first: CheckpointRef, vae: VaeRef, clock: Clock
+) -> None:
+    pinned = replace(first, is_pinned=True)
+    outcome = run_all(room_for_one(first, clock), [image_request("r", pinned, vae=vae)])
+    final = outcome.final("r")
+    assert isinstance(final, RequestFailed)
+    assert isinstance(final.fault, OutOfMemory)
+    assert not any(getattr(event, "step", 0) for event in outcome.events)
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.nn import Module
 
 from gpu_runtime.postprocess.edges import HED, load_hed
-from gpu_runtime.postprocess.upscalers import build_upscaler, load_upscaler
+from gpu_runtime.postprocess.upscalers import RRDBNet, SRVGGNetCompact, build_upscaler, load_upscaler
 from gpu_runtime.utility.build.packages import PINS
 from gpu_runtime.utility.build.sample import portrait
 from gpu_runtime.utility.shipped import SHIPPED, WEIGHTS, UtilityWeights
@@ -101,6 +102,50 @@ def test_tensors_of_another_network_are_refused() -> None:
     tensors["conv3.weight"] = tensors["conv3.weight"][:2]
     with pytest.raises(ValueError, match=r"conv3\.weight"):
         load_upscaler(tensors)
+
+
+def shapes_of(network: Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    "network",
+    [RRDBNet(blocks=2, features=8, growth=4, scale=scale) for scale in (1, 2, 4)]
+    + [SRVGGNetCompact(convolutions=count, features=8, scale=scale) for count, scale in ((0, 4), (3, 2))],
+)
+def test_upscaler_is_told_by_its_shapes(network: Module) -> None:
+    assert shapes_of(build_upscaler(shapes_of(network))) == shapes_of(network)
+
+
+RRDB_START = {"conv_first.weight": (64, 3, 3, 3), "body.0.rdb1.conv1.weight": (32, 64, 3, 3)}
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        {"conv_first.weight": (64, 3, 3, 3)},
+        {"conv_first.weight": (64, 3, 3, 3), "body.0.other": (1,)},
+        {"conv_first.weight": (64, 3, 3, 3), "body": (1,), "body.first": (1,)},
+        RRDB_START,
+        RRDB_START | {"conv_first.weight": ()},
+        RRDB_START | {"conv_first.weight": (64, 0, 3, 3)},
+        RRDB_START | {"conv_first.weight": (64, 27, 3, 3)},
+        RRDB_START | {"conv_first.weight": (2**40, 3, 3, 3)},
+        RRDB_START | {"body.0.rdb1.conv1.weight": ()},
+        RRDB_START | {"body.100000000.x": (1,)},
+        {"body.0.weight": (64, 3, 3, 3), "other": (1,)},
+        {"body.0.weight": (64, 3, 3, 3), "body.one": (1,)},
+        {"body.0.weight": (), "body.2.weight": ()},
+        {"body.0.weight": (1, 3, 3, 3), "body.2.weight": (0, 1, 3, 3)},
+        {"body.0.weight": (1, 3, 3, 3), "body.200000.weight": (48, 1, 3, 3)},
+        {"body.0.weight": (0, 3, 3, 3), "body.2.weight": (48, 0, 3, 3)},
+        {"conv7.weight": (1,)},
+        {},
+    ],
+)
+def test_broken_upscaler_is_refused_before_anything_is_built(shapes: dict[str, tuple[int, ...]]) -> None:
+    with pytest.raises(ValueError, match="these tensors"):
+        build_upscaler(shapes)
 
 
 def load_shipped_hed() -> HED:

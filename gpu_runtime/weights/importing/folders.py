@@ -39,6 +39,7 @@ from gpu_runtime.weights.importing.sources import Tensors
 from gpu_runtime.weights.importing.tokenizers import vocabulary_files, write_tokenizer
 from gpu_runtime.weights.importing.weight_files import find_weight_files, order_for
 from gpu_runtime.weights.importing.writer import stored_bytes
+from gpu_runtime.weights.network_config import ADAPTER_CONFIG, own_settings
 from gpu_runtime.weights.store import INDEX
 from gpu_runtime.weights.taxonomy import Identified
 
@@ -125,13 +126,15 @@ def is_component(entry: Any) -> bool:
 def check_network(folder: Path, name: str, network_class: Any, order: Sequence[str]) -> Network:
     """The network of a component's folder, its tensors checked. No number is read.
 
-    `order`: variants of its files, the best first. Raises WeightsCorrupt, UnsafeFile or ImportRefused.
+    `order`: variants of its files, the best first. Raises WeightsCorrupt, UnsafeFile, UnsupportedCombination
+    or ImportRefused.
     """
-    config = read_json(folder / "config.json")
-    if "quantization_config" in config:
+    config = own_settings(name, read_json(folder / "config.json"))
+    if (folder / ADAPTER_CONFIG).is_file():
         raise ImportRefused(
             RefusalCode.UNSUPPORTED_MODEL,
-            f"{name} is quantised, which is not supported: import a version in float16, bfloat16 or float8",
+            f"{name} has an adapter beside its weights, which is not supported: import a version with the "
+            "adapter merged",
         )
     files = find_weight_files(folder, order)
     if files is None:

@@ -30,6 +30,10 @@ def run_import(job: ImportJob, *, kind_hint: str = "", family_hint: str = "") ->
         return _import(job, identified)
     except RuntimeFault as fault:
         raise refusal_of(fault) from fault
+    except ImportError as error:
+        raise ImportRefused(
+            RefusalCode.UNSUPPORTED_MODEL, f"it needs a package that is not installed: {error}"
+        ) from error
 
 
 def _import(job: ImportJob, identified: Identified) -> Imported:

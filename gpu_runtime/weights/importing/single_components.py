@@ -28,9 +28,9 @@ from gpu_runtime.weights.importing.refusals import ImportRefused, RefusalCode
 from gpu_runtime.weights.importing.sources import Tensors, is_pickle, open_weights
 from gpu_runtime.weights.importing.tokenizers import vocabulary_files
 from gpu_runtime.weights.importing.writer import stored_bytes
-from gpu_runtime.weights.variants import ORDERS
 from gpu_runtime.weights.safetensors_header import read_header
 from gpu_runtime.weights.taxonomy import Identified, ModelKind
+from gpu_runtime.weights.variants import ORDERS
 
 NETWORK_KINDS = (ModelKind.VAE, ModelKind.CONTROLNET, ModelKind.TEXT_ENCODER)
 
