@@ -22,8 +22,9 @@ OPEN = "('queued', 'running')"
 RERUN_LIMIT_S = 10.0
 RERUN_TIMEOUT_S = 120.0
 SHARE_PROBE_S = 0.3
-# Below it the seconds of a drill are those of its neighbours.
-USABLE_SHARE = 0.6
+# Below it the seconds of a drill are those of its neighbours: other machines' work, or the other half of a
+# suite that runs on every core. Run alone (`pytest tests/drills`), drills hold their contract to the second.
+USABLE_SHARE = 0.9
 END_TIMEOUT_S = 240.0
 
 
