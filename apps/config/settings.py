@@ -155,7 +155,7 @@ FETCH_MAX_REDIRECTS = env_int("DARKROOM_FETCH_MAX_REDIRECTS", 3, minimum=0, maxi
 # Host names models may be imported from, CDNs of the source included; shell patterns.
 IMPORT_HOSTS = env_list("DARKROOM_IMPORT_HOSTS", "*")
 # The model hub, or a mirror that speaks its API.
-HF_ENDPOINT = env_str("DARKROOM_HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+HF_ENDPOINT = env_str("DARKROOM_HF_ENDPOINT", env_str("HF_ENDPOINT", "https://huggingface.co")).rstrip("/")
 # The operator's token for the hub; used for imports of operators and administrators alone.
 HF_TOKEN = env_optional_secret("DARKROOM_HF_TOKEN")
 # The same for other hosts: civitai.com=TOKEN,models.example.com=TOKEN.

@@ -39,7 +39,7 @@ class PipelineSpec:
     is_signed: bool = False
     """Whether images come as -1 to 1 instead of 0 to 1 when asked for as tensors."""
     package: str | None = None
-    """A Python package it cannot do without, which the appliance does not bring."""
+    """A Python package it cannot do without."""
     fixed: Mapping[str, Any] = field(default_factory=dict)
     """Arguments that are the same for every request."""
     further: Callable[[ImageRequest], Arguments] = _nothing

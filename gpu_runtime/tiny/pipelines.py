@@ -5,8 +5,7 @@ What the files promise: class names, component names, tensor names, tokenizer fi
 settings as released; equal seeds give equal bytes. Text encoders and autoencoders that the real families have
 in common (CLIP ViT-L in 1.x, XL, 3 and FLUX; T5 in 3 and FLUX) are equal here as well.
 
-Built, but made into images only with a further Python package: PRX (ftfy). Largest: HunyuanImage, 22 MB,
-since one of its layers has a fixed width of 2048.
+Largest: HunyuanImage, 22 MB, since one of its layers has a fixed width of 2048.
 """
 
 from __future__ import annotations

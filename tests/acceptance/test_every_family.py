@@ -25,13 +25,11 @@ from tests.harness.waits import wait_until
 pytestmark = pytest.mark.slow
 
 NEED_AN_IMAGE = ("sd15-inpaint", "sdxl-refiner", "flux-fill")
-# Its prompts are cleaned by a package that the appliance does not bring.
-NEED_A_PACKAGE = ("prx",)
 # Same classes and layout as another in the list; tests of the runtime have them all.
 VARIANTS = ("sd2-base", "sdxl-inpaint", "sdxl-turbo", "sd3.5-large", "sd3.5-medium", "flux-schnell")
 VARIANTS += ("flux-kontext", "pixart-alpha", "sana-sprint")
 SERVED = [name for name in RECIPES if name not in VARIANTS]
-GENERATING = [name for name in SERVED if name not in (*NEED_AN_IMAGE, *NEED_A_PACKAGE)]
+GENERATING = [name for name in SERVED if name not in NEED_AN_IMAGE]
 ADAPTERS = {"ink": "lora", "bright": "vae", "calm": "embedding"}
 IMPORT_PATIENCE_S = 600.0
 

@@ -46,13 +46,13 @@ from tests.gpu_runtime.folder_source import FolderSource
 from tests.gpu_runtime.weight_store import megabytes, size_of
 
 SLOW = {"hidream": "denoises a megapixel whatever is asked"}
-NOT_HERE = {"prx": "ftfy"}
-"""Tiny pipelines that need a Python package which the appliance does without."""
+PACKAGES = {"prx": "ftfy"}
+"""Tiny pipelines that need a further Python package."""
 
 GENERIC = [
     pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name
     for name in RECIPES
-    if base_family(name) not in STEP_BATCHED and name not in NOT_HERE
+    if base_family(name) not in STEP_BATCHED
 ]
 
 TOLERANCE = 1e-5
@@ -347,12 +347,12 @@ def test_import_into_the_store_keeps_the_image(
     assert run_all(engine, [request_for(stored)]).images("r")[0].data == direct
 
 
-@pytest.mark.parametrize("name", NOT_HERE)
+@pytest.mark.parametrize("name", PACKAGES)
 def test_pipeline_without_its_python_package_is_refused_by_name(
     name: str, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda package: None)
-    with pytest.raises(UnsupportedCombination, match=f"needs the Python package {NOT_HERE[name]}"):
+    with pytest.raises(UnsupportedCombination, match=f"needs the Python package {PACKAGES[name]}"):
         load(tiny_ref(name, folders))
 
 
