@@ -7,7 +7,7 @@ never imports torch, so the web process may use it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Protocol
 
 from gpu_runtime.errors import RuntimeFault
@@ -97,6 +97,107 @@ class VaeRef:
     digest: str
 
 
+class Tier(StrEnum):
+    """What a request gives up for speed, or pays for sameness."""
+
+    STANDARD = "standard"
+    """Full precision of the plan, no cache; equal to running alone within rounding."""
+    EXACT = "exact"
+    """Like standard, in calls of a fixed number of rows: the same seed gives the same bytes at any load."""
+    FAST = "fast"
+    """May use fp8 products and cached features of its own earlier steps."""
+
+
+class Priority(IntEnum):
+    """Classes of work; a lower one is served only while no higher one waits."""
+
+    INTERACTIVE = 0
+    BACKGROUND = 1
+    TRAINING = 2
+
+
+class PromptStyle(StrEnum):
+    """How a prompt is read."""
+
+    PLAIN = "plain"
+    """As it stands, brackets included."""
+    WEIGHTED = "weighted"
+    """Brackets give weights, as AUTOMATIC1111 reads them: (word), (word:1.3), [word]; BREAK ends a chunk."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageInput:
+    """One picture that a request brings, as an encoded file."""
+
+    data: bytes
+    """PNG, JPEG or WebP; its header and size were checked by the caller."""
+    digest: str
+    """SHA-256 of `data`, in hexadecimal: equal pictures are prepared once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlRef:
+    """One ControlNet of one request, with the picture it follows."""
+
+    name: str
+    """The catalogue's name; for logs only."""
+    path: str
+    """Absolute path of a folder with config.json and safetensors."""
+    digest: str
+    image: ImageInput
+    """The map (edges, depth, pose ...), resized to the request's size."""
+    scale: float = 1.0
+    """Strength, 0 to 2."""
+    start: float = 0.0
+    """Share of the steps after which it begins to act, 0 to 1."""
+    end: float = 1.0
+    """Share of the steps after which it no longer acts, above `start`."""
+    mode: int | None = None
+    """Which kind of map, for union ControlNets; None for others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IpAdapterRef:
+    """Pictures that a request is prompted with, through one IP-adapter."""
+
+    name: str
+    """The catalogue's name; for logs only."""
+    path: str
+    """Absolute path of the safetensors file."""
+    digest: str
+    encoder_path: str
+    """Absolute path of the folder of its CLIP vision model."""
+    encoder_digest: str
+    images: tuple[ImageInput, ...]
+    """At least one; several are attended to together."""
+    scale: float = 0.6
+    """Strength, 0 to 2."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefinerRef:
+    """A second checkpoint that takes over the last steps of an image."""
+
+    checkpoint: CheckpointRef
+    switch_at: float = 0.8
+    """Share of the steps that the first checkpoint does, above 0 and below 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HiresFix:
+    """A second pass at a larger size, begun from the enlarged result of the first."""
+
+    width: int
+    """Denoised width of the second pass in pixels, a multiple of 8."""
+    height: int
+    strength: float
+    """How much of the second pass is new: its share of steps, above 0 to 1."""
+    steps: int
+    """Steps of the whole second schedule, of which `strength` are done, 1 to 150."""
+    enlarges_latents: bool = False
+    """Enlarge latents (bilinear) instead of the decoded image (Lanczos)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRequest:
     """One request for one or more images that differ only in their seed."""
@@ -131,6 +232,31 @@ class ImageRequest:
     embeddings: tuple[EmbeddingRef, ...] = ()
     vae: VaeRef | None = None
     """None is the checkpoint's own."""
+    image: ImageInput | None = None
+    """Where to begin instead of pure noise; resized to the request's size."""
+    strength: float = 1.0
+    """With `image`: the share of the steps that is done, above 0 to 1; at 1 little of the image is left."""
+    mask: ImageInput | None = None
+    """With `image`: white is made anew, black is kept; read as grey, a half and more is white."""
+    references: tuple[ImageInput, ...] = ()
+    """Pictures that editing checkpoints (Kontext) work from."""
+    controls: tuple[ControlRef, ...] = ()
+    """Applied together, each at its scale; at most 5."""
+    ip_adapters: tuple[IpAdapterRef, ...] = ()
+    """Applied together, each at its scale; at most 3."""
+    clip_skip: int = 0
+    """Last layers of the CLIP text encoders to leave out, 0 to 11, counted as diffusers' pipelines do."""
+    true_guidance_scale: float = 1.0
+    """Guidance by an unconditional row for checkpoints that embed `guidance_scale` (Flux); 1 is without."""
+    refiner: RefinerRef | None = None
+    hires: HiresFix | None = None
+    prompt_style: PromptStyle = PromptStyle.PLAIN
+    tier: Tier = Tier.STANDARD
+    priority: Priority = Priority.INTERACTIVE
+    deadline_s: float | None = None
+    """Seconds after submit() by which the caller wants it done: nearer deadlines are served earlier."""
+    wants_previews: bool = False
+    """Whether Preview events are made while it runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +284,18 @@ class Progress:
     request_id: str
     step: int
     total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What an image looks like so far: small and rough, made from latents without a decoder."""
+
+    request_id: str
+    index: int
+    step: int
+    """Steps of this image that are done."""
+    data: bytes
+    """A JPEG file of at most 256 pixels a side."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,7 +336,7 @@ class RequestCanceled:
     request_id: str
 
 
-Event = Progress | ImageDone | RequestDone | RequestFailed | RequestCanceled
+Event = Progress | Preview | ImageDone | RequestDone | RequestFailed | RequestCanceled
 
 
 class Residency(StrEnum):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gpu_runtime.messages import ImageRequest
+from gpu_runtime.messages import ImageRequest, Tier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +23,10 @@ class BatchKey:
     """Denoised width in pixels: the rows of a tensor have one shape."""
     height: int
     """Denoised height in pixels: the rows of a tensor have one shape."""
+    tier: Tier = Tier.STANDARD
+    """Rows of the exact tier need calls of a fixed number of rows, those of the fast one another network."""
+    shape: tuple[int, ...] = ()
+    """What encoding adds: `Conditioning.shape`. Empty until a request is encoded."""
     isolated_request: str = ""
     """Id of a request that may share with nobody, else empty: it makes that request's key its own."""
 
@@ -34,5 +38,6 @@ def batch_key(request: ImageRequest) -> BatchKey:
         family=request.checkpoint.family,
         width=request.width,
         height=request.height,
+        tier=request.tier,
         isolated_request=request.request_id if request.is_isolated else "",
     )

@@ -36,6 +36,14 @@ class Conditioning:
     guidance_scale: float
     loras: tuple[LoraUse, ...] = ()
     """Adapters of the denoiser; those of text encoders have done their work in `positive` and `negative`."""
+    shape: tuple[int, ...] = ()
+    """What must be equal, besides the size, for rows to be stacked: numbers of tokens, for example."""
+    pictures: Any = None
+    """What the family made of the request's pictures, once for all its images; its own business."""
+    controls: tuple[Any, ...] = ()
+    """ControlNets with their pictures: `gpu_runtime.controls.use.ControlUse`."""
+    prompts_of_pictures: tuple[Any, ...] = ()
+    """IP-adapters with their pictures: `gpu_runtime.ip_adapters.use.IpAdapterUse`."""
 
 
 class StepSampler(Protocol):
@@ -68,6 +76,12 @@ class Row:
     sampler: StepSampler
     latents: Tensor
     """[1, C, h, w], float32, on the device; unscaled, at the sampler's current noise level."""
+    channels: Tensor | None = None
+    """[1, more, h, w]: what the denoiser takes beside the latents, such as mask and masked image."""
+    after_step: Callable[[Tensor], Tensor] | None = None
+    """Takes the latents after each sampler step and returns what to go on with: keeps what a mask keeps."""
+    features: Any = None
+    """What the `fast` tier remembers of this image's earlier steps; never seen by another row."""
     release: Callable[[], None] | None = None
     """Ends what the image holds besides memory; called when its request ends before its last step."""
     is_lost_with_weights: bool = False
