@@ -17,8 +17,12 @@ import numpy as np
 import torch
 
 from gpu_runtime.errors import UnsupportedCombination
-from gpu_runtime.messages import Sampler
-from gpu_runtime.samplers import PreparedSchedulers, RowSampler, SamplerSpec, SchedulerConfig, spec_of
+from gpu_runtime.messages import Sampler, SigmaSchedule
+from gpu_runtime.samplers import SamplerSpec, SchedulerConfig, spec_of
+from gpu_runtime.sampling.prepared import Prepared, Shelf
+from gpu_runtime.sampling.row_sampler import RowSampler
+from gpu_runtime.sampling.scheduler_sampler import SchedulerSampler
+from gpu_runtime.sampling.window import Part, window_of
 
 MULTISTEP = {"use_flow_sigmas": True, "prediction_type": "flow_prediction", "use_dynamic_shifting": False}
 """What turns a solver for noise schedules into one for flow; the shift is handed over as a fixed one."""
@@ -46,14 +50,41 @@ class FlowSamplerFactory:
         self._config = config
         self._device = device
         self._starts_even = starts_even
-        self._prepared = PreparedSchedulers()
+        self._prepared: Shelf[Prepared] = Shelf()
 
-    def make(self, sampler: Sampler, *, steps: int, seed: int, image_tokens: int) -> RowSampler:
-        """The sampler of one image, at its first step. Raises UnsupportedCombination."""
+    def make(
+        self,
+        sampler: Sampler,
+        *,
+        steps: int,
+        seed: int,
+        image_tokens: int,
+        schedule: SigmaSchedule = SigmaSchedule.AUTOMATIC,
+        strength: float = 1.0,
+        begin_at: float | None = None,
+        end_at: float | None = None,
+    ) -> RowSampler:
+        """The sampler of one image, where it begins. Raises UnsupportedCombination.
+
+        `strength` is that of the families' image-to-image pipelines, which round otherwise than those of
+        Stable Diffusion; `begin_at` and `end_at` are shares of the noise levels from 1 to 0.
+        """
         spec = spec_of(sampler, FLOW_SAMPLERS)
+        if schedule is not SigmaSchedule.AUTOMATIC:
+            raise UnsupportedCombination(f"schedule {schedule.value} does not fit a rectified flow")
         mu = dynamic_shift(self._config, image_tokens)
-        scheduler = self._prepared.copy((sampler, steps, mu), lambda: self._prepare(sampler, spec, steps, mu))
-        return RowSampler(scheduler, steps=steps, seed=seed, device=self._device)
+        prepared = self._prepared.get(
+            (sampler, steps, mu), lambda: Prepared.of(self._prepare(sampler, spec, steps, mu))
+        )
+        window = window_of(
+            Part(strength, begin_at, end_at),
+            prepared.times,
+            steps=steps,
+            order=prepared.scheduler.order,
+            train_steps=prepared.scheduler.config.num_train_timesteps,
+            skips_whole_steps=True,
+        )
+        return SchedulerSampler(prepared, window, seed=seed, device=self._device)
 
     def _prepare(self, sampler: Sampler, spec: SamplerSpec, steps: int, mu: float | None) -> Any:  # untyped
         if sampler is Sampler.EULER:

@@ -1,4 +1,4 @@
-"""User-facing samplers as diffusers noise schedulers, and the sampler state of one image.
+"""User-facing samplers as noise schedulers of diffusers and of our own, set up for a checkpoint.
 
 Every image owns its noise scheduler and its CPU generator, so its noise depends on its seed alone: not on
 the device, the neighbours or the step at which it was paused. Knows nothing about prompts or networks.
@@ -13,11 +13,8 @@ were trained with the preconditioning of Karras et al. (EDM). Rectified flow is 
 
 from __future__ import annotations
 
-import copy
-import inspect
 import json
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -25,11 +22,22 @@ from typing import Any, TypeAlias
 import diffusers
 import torch
 from diffusers.configuration_utils import FrozenDict
-from diffusers.utils.torch_utils import randn_tensor
-from torch import Tensor
 
 from gpu_runtime.errors import CheckpointMissing, UnsupportedCombination, WeightsCorrupt
-from gpu_runtime.messages import Sampler
+from gpu_runtime.messages import Sampler, SigmaSchedule
+from gpu_runtime.sampler_facts import schedules_of
+from gpu_runtime.sampling.algorithm import Algorithm, AlgorithmSampler
+from gpu_runtime.sampling.ancestral import dpmpp_2s_a, dpmpp_sde
+from gpu_runtime.sampling.built import EULER, build
+from gpu_runtime.sampling.dpm_solver import dpm_adaptive, dpm_fast
+from gpu_runtime.sampling.grid import Grid, grid_of
+from gpu_runtime.sampling.multistep import ipndm, lms
+from gpu_runtime.sampling.prepared import Prepared, Shelf
+from gpu_runtime.sampling.restart import restart
+from gpu_runtime.sampling.row_sampler import RowSampler
+from gpu_runtime.sampling.scheduler_sampler import SchedulerSampler
+from gpu_runtime.sampling.schedules import ALIGNED_SD
+from gpu_runtime.sampling.window import Part, window_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,47 +52,61 @@ class SamplerSpec:
     """The sampler's own limit where it has one."""
 
 
-KARRAS = {"use_karras_sigmas": True}
-"""Sigma schedule of Karras et al. 2022, arXiv:2206.00364, equation 5."""
-
 UNCLIPPED = {"clip_sample": False}
 """These classes clip to -1..1 where the configuration is silent, which is meant for pixels, not latents."""
 
+STOCHASTIC = {"algorithm_type": "sde-dpmsolver++"}
+
 SAMPLERS: dict[Sampler, SamplerSpec] = {
-    Sampler.EULER: SamplerSpec("EulerDiscreteScheduler"),
-    Sampler.EULER_KARRAS: SamplerSpec("EulerDiscreteScheduler", KARRAS),
+    Sampler.EULER: SamplerSpec(EULER),
     Sampler.EULER_A: SamplerSpec("EulerAncestralDiscreteScheduler"),
     Sampler.HEUN: SamplerSpec("HeunDiscreteScheduler"),
     Sampler.KDPM2: SamplerSpec("KDPM2DiscreteScheduler"),
     Sampler.KDPM2_A: SamplerSpec("KDPM2AncestralDiscreteScheduler"),
     Sampler.DPMPP_2M: SamplerSpec("DPMSolverMultistepScheduler"),
-    Sampler.DPMPP_2M_KARRAS: SamplerSpec("DPMSolverMultistepScheduler", KARRAS),
-    Sampler.DPMPP_2M_SDE: SamplerSpec("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
-    Sampler.DPMPP_2M_SDE_KARRAS: SamplerSpec(
-        "DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++", **KARRAS}
+    Sampler.DPMPP_2M_SDE: SamplerSpec("DPMSolverMultistepScheduler", STOCHASTIC),
+    Sampler.DPMPP_2M_SDE_HEUN: SamplerSpec(
+        "DPMSolverMultistepScheduler", {**STOCHASTIC, "solver_type": "heun"}
     ),
+    Sampler.DPMPP_3M_SDE: SamplerSpec("DPMSolverMultistepScheduler", {**STOCHASTIC, "solver_order": 3}),
     Sampler.DPMPP_2S: SamplerSpec("DPMSolverSinglestepScheduler", {"lower_order_final": True}),
     Sampler.DEIS: SamplerSpec("DEISMultistepScheduler"),
     Sampler.UNIPC: SamplerSpec("UniPCMultistepScheduler"),
-    Sampler.UNIPC_KARRAS: SamplerSpec("UniPCMultistepScheduler", KARRAS),
     Sampler.DDIM: SamplerSpec("DDIMScheduler", UNCLIPPED),
     Sampler.DDPM: SamplerSpec("DDPMScheduler", UNCLIPPED),
     Sampler.PNDM: SamplerSpec("PNDMScheduler", {"skip_prk_steps": True}),
     # 50 is the number of steps the consistency schedule was distilled with (its original_inference_steps).
     Sampler.LCM: SamplerSpec("LCMScheduler", max_steps=50),
 }
+"""Samplers that diffusers has a class for that runs here."""
+
+ALGORITHMS: dict[Sampler, Algorithm] = {
+    Sampler.LMS: lms,
+    Sampler.IPNDM: ipndm,
+    Sampler.DPM_FAST: dpm_fast,
+    Sampler.DPM_ADAPTIVE: dpm_adaptive,
+    Sampler.DPMPP_2S_A: dpmpp_2s_a,
+    Sampler.DPMPP_SDE: dpmpp_sde,
+    Sampler.RESTART: restart,
+}
+"""Those it has none for, or one that needs a package we do without (scipy, torchsde)."""
 
 EDM_SAMPLERS: dict[Sampler, SamplerSpec] = {
-    # Both classes space their noise levels as in Karras et al. unless the checkpoint says otherwise.
     Sampler.EULER: SamplerSpec("EDMEulerScheduler"),
-    Sampler.EULER_KARRAS: SamplerSpec("EDMEulerScheduler", {"sigma_schedule": "karras"}),
     Sampler.DPMPP_2M: SamplerSpec("EDMDPMSolverMultistepScheduler"),
-    Sampler.DPMPP_2M_KARRAS: SamplerSpec("EDMDPMSolverMultistepScheduler", {"sigma_schedule": "karras"}),
 }
 """For checkpoints whose scheduler configuration is one of these classes, such as Playground v2.5."""
 
+EDM_SCHEDULES: dict[SigmaSchedule, Mapping[str, object]] = {
+    # Both classes space their noise levels as in Karras et al. unless the checkpoint says otherwise.
+    SigmaSchedule.AUTOMATIC: {},
+    SigmaSchedule.KARRAS: {"sigma_schedule": "karras"},
+    SigmaSchedule.EXPONENTIAL: {"sigma_schedule": "exponential"},
+}
+"""What these classes have for schedules."""
+
 DECLARED_ONLY: dict[str, str] = {
-    # Needs scipy, which we do without; both take the same settings.
+    # Needs scipy; both take the same settings.
     "LMSDiscreteScheduler": "EulerDiscreteScheduler",
     "TCDScheduler": "TCDScheduler",
     "FlowMatchEulerDiscreteScheduler": "FlowMatchEulerDiscreteScheduler",
@@ -92,13 +114,10 @@ DECLARED_ONLY: dict[str, str] = {
 }
 """Classes that checkpoints name besides those of the tables here, and the class that reads their settings."""
 
-MAX_STEPS = {sampler: spec.max_steps for sampler, spec in SAMPLERS.items()}
+MAX_STEPS = {sampler: SAMPLERS[sampler].max_steps if sampler in SAMPLERS else 150 for sampler in Sampler}
 
 MAX_NOISE_LEVELS = 100_000
 """A hundred times what checkpoints have; schedulers make tables of so many rows."""
-
-MAX_PREPARED = 32
-"""Noise schedulers kept ready, a few kB each."""
 
 SchedulerConfig: TypeAlias = dict[str, Any]
 """A checkpoint's scheduler configuration as diffusers holds it."""
@@ -154,44 +173,100 @@ def pipeline_config(config: SchedulerConfig) -> SchedulerConfig:
     return FrozenDict(values)
 
 
-class PreparedSchedulers:
-    """Noise schedulers with their timesteps set, ready to be copied.
-
-    Setting one up takes 0.3 to 1.3 ms, for KDPM2 120 ms; so the first one of each kind is kept, untouched.
-    """
-
-    def __init__(self) -> None:
-        self._prepared: OrderedDict[Hashable, Any] = OrderedDict()  # untyped diffusers classes
-
-    def copy(self, key: Hashable, prepare: Callable[[], Any]) -> Any:  # an untyped diffusers class
-        """A copy of what `prepare` gave for this key the first time."""
-        prepared = self._prepared.pop(key, None) or prepare()
-        self._prepared[key] = prepared
-        while len(self._prepared) > MAX_PREPARED:
-            self._prepared.popitem(last=False)
-        return copy.deepcopy(prepared)
-
-
 class SamplerFactory:
     """Makes the samplers of one checkpoint's images."""
 
-    def __init__(self, config: SchedulerConfig, device: torch.device) -> None:
+    def __init__(
+        self, config: SchedulerConfig, device: torch.device, *, aligned: tuple[float, ...] = ALIGNED_SD
+    ) -> None:
+        """`aligned`: noise levels of the schedule ALIGN_YOUR_STEPS for the checkpoint's family."""
         self._config = config
         self._device = device
-        is_edm = str(config.get("_class_name", "")).startswith("EDM")
-        self._table = EDM_SAMPLERS if is_edm else SAMPLERS
-        self._prepared = PreparedSchedulers()
+        self._aligned = aligned
+        self._is_edm = str(config.get("_class_name", "")).startswith("EDM")
+        self._prepared: Shelf[Prepared] = Shelf()
+        self._grids: Shelf[Grid] = Shelf()
 
-    def make(self, sampler: Sampler, *, steps: int, seed: int) -> RowSampler:
-        """The sampler of one image, at its first step. Raises UnsupportedCombination."""
-        spec = spec_of(sampler, self._table)
-        scheduler = self._prepared.copy((sampler, steps), lambda: self._prepare(spec, steps))
-        return RowSampler(scheduler, steps=steps, seed=seed, device=self._device)
+    def make(
+        self,
+        sampler: Sampler,
+        *,
+        steps: int,
+        seed: int,
+        schedule: SigmaSchedule = SigmaSchedule.AUTOMATIC,
+        strength: float = 1.0,
+        begin_at: float | None = None,
+        end_at: float | None = None,
+    ) -> RowSampler:
+        """The sampler of one image, where it begins. Raises UnsupportedCombination.
 
-    def _prepare(self, spec: SamplerSpec, steps: int) -> Any:  # an untyped diffusers class
-        scheduler = getattr(diffusers, spec.scheduler).from_config(self._config, **spec.overrides)
-        scheduler.set_timesteps(steps, device=self._device)
-        return scheduler
+        `strength` is that of the image-to-image pipelines, `begin_at` and `end_at` are `denoising_start` and
+        `denoising_end` of the SDXL ones: see `sampling.window.Part`.
+        """
+        part = Part(strength, begin_at, end_at)
+        if self._is_edm:
+            if begin_at is not None or end_at is not None:
+                raise UnsupportedCombination("checkpoints trained as in EDM share no steps with another")
+            return self._with_class(spec_of(sampler, EDM_SAMPLERS), sampler, schedule, steps, seed, part)
+        if schedule not in schedules_of(sampler):
+            raise UnsupportedCombination(f"schedule {schedule.value} does not fit sampler {sampler.value}")
+        if sampler in ALGORITHMS:
+            return self._with_algorithm(sampler, schedule, steps, seed, part)
+        return self._with_class(spec_of(sampler, SAMPLERS), sampler, schedule, steps, seed, part)
+
+    def _with_class(
+        self,
+        spec: SamplerSpec,
+        sampler: Sampler,
+        schedule: SigmaSchedule,
+        steps: int,
+        seed: int,
+        part: Part,
+    ) -> RowSampler:
+        prepared = self._prepared.get(
+            (sampler, schedule, steps), lambda: Prepared.of(self._prepare(spec, schedule, steps))
+        )
+        window = window_of(
+            part,
+            prepared.times,
+            steps=steps,
+            order=prepared.scheduler.order,
+            train_steps=prepared.scheduler.config.num_train_timesteps,
+        )
+        return SchedulerSampler(prepared, window, seed=seed, device=self._device)
+
+    def _with_algorithm(
+        self, sampler: Sampler, schedule: SigmaSchedule, steps: int, seed: int, part: Part
+    ) -> RowSampler:
+        # The algorithms run on the steps that are left, so they have no order for the window to count.
+        grid = self._grids.get((schedule, steps), lambda: self._grid(schedule, steps))
+        window = window_of(part, grid.times, steps=steps, order=1, train_steps=len(grid.log_table))
+        grid = grid.part(window.begin, window.end)
+        return AlgorithmSampler(ALGORITHMS[sampler], grid, seed=seed, device=self._device)
+
+    def _prepare(self, spec: SamplerSpec, schedule: SigmaSchedule, steps: int) -> Any:  # untyped class
+        overrides = spec.overrides
+        if self._is_edm:
+            if schedule not in EDM_SCHEDULES:
+                raise UnsupportedCombination(f"schedule {schedule.value} does not fit this checkpoint")
+            overrides, schedule = EDM_SCHEDULES[schedule], SigmaSchedule.AUTOMATIC
+        return self._build(spec.scheduler, overrides, schedule, steps)
+
+    def _grid(self, schedule: SigmaSchedule, steps: int) -> Grid:
+        return grid_of(self._build(EULER, {"final_sigmas_type": "zero"}, schedule, steps))
+
+    def _build(
+        self, class_name: str, overrides: Mapping[str, object], schedule: SigmaSchedule, steps: int
+    ) -> Any:  # untyped diffusers class
+        return build(
+            class_name,
+            self._config,
+            overrides,
+            schedule,
+            steps=steps,
+            device=self._device,
+            aligned=self._aligned,
+        )
 
 
 def spec_of(sampler: Sampler, table: Mapping[Sampler, SamplerSpec]) -> SamplerSpec:
@@ -203,70 +278,3 @@ def spec_of(sampler: Sampler, table: Mapping[Sampler, SamplerSpec]) -> SamplerSp
             f"sampler {sampler.value} does not fit this checkpoint; usable: {usable}"
         )
     return spec
-
-
-class RowSampler:
-    """The sampler state of one image: noise scheduler, generator, position."""
-
-    def __init__(self, scheduler: Any, *, steps: int, seed: int, device: torch.device) -> None:
-        """Takes over `scheduler`, with its timesteps set. Any: untyped in diffusers."""
-        self._scheduler = scheduler
-        if hasattr(scheduler, "set_begin_index"):
-            # Otherwise the first step is searched by timestep, which fails where rounding made two equal.
-            scheduler.set_begin_index(0)
-        self._generator = torch.Generator("cpu").manual_seed(seed)
-        self._device = device
-        self._steps = steps
-        # Python numbers, so that a turn moves the timesteps of all its rows to the device as one tensor.
-        self._timestep_values: list[float] = scheduler.timesteps.tolist()
-        self._extra = _step_arguments(scheduler, self._generator)
-        self._position = 0
-
-    @property
-    def is_done(self) -> bool:
-        """Whether the latents are final."""
-        return self._position == len(self._timestep_values)
-
-    @property
-    def steps_done(self) -> int:
-        """Steps in the user's count, 0 to `steps`: second-order samplers call the denoiser twice for one."""
-        return self._position * self._steps // len(self._timestep_values)
-
-    @property
-    def timestep(self) -> float:
-        """The timestep of the next denoiser call, on the training scale (0 to 1000)."""
-        return self._timestep_values[self._position]
-
-    def initial_latents(self, shape: tuple[int, int, int]) -> Tensor:
-        """Pure noise at the sampler's first noise level: float32, [1, *shape], on the device."""
-        noise = randn_tensor((1, *shape), generator=self._generator, device=self._device, dtype=torch.float32)
-        # Rectified-flow classes have no such attribute: their first noise level is pure noise of variance 1.
-        return noise * getattr(self._scheduler, "init_noise_sigma", 1.0)
-
-    def scale(self, latents: Tensor) -> Tensor:
-        """The denoiser's input for these latents; shape, dtype and device stay."""
-        if not hasattr(self._scheduler, "scale_model_input"):
-            return latents
-        scaled: Tensor = self._scheduler.scale_model_input(latents, self._scheduler.timesteps[self._position])
-        return scaled
-
-    def advance(self, prediction: Tensor, latents: Tensor) -> Tensor:
-        """The latents one call later.
-
-        Takes the guided prediction and the unscaled latents, both float32 [1, C, h, w] on the device.
-        """
-        timestep = self._scheduler.timesteps[self._position]
-        moved: Tensor = self._scheduler.step(prediction, timestep, latents, **self._extra, return_dict=False)[
-            0
-        ]
-        self._position += 1
-        return moved
-
-
-def _step_arguments(
-    scheduler: Any, generator: torch.Generator
-) -> dict[str, object]:  # untyped diffusers class
-    """What a pipeline passes to `step` besides the tensors, for those schedulers that accept it."""
-    accepted = inspect.signature(scheduler.step).parameters
-    offered: dict[str, object] = {"eta": 0.0, "generator": generator}
-    return {name: value for name, value in offered.items() if name in accepted}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gpu_runtime.messages import Sampler
+from gpu_runtime.sampler_facts import read_name
 
 REQUIRED = frozenset({"steps", "guidance_scale", "sampler"})
 OPTIONAL = frozenset({"negative_prompt"})
@@ -42,8 +43,21 @@ def _problem_of_values(given: Mapping[str, Any]) -> str | None:
     is_number = isinstance(guidance, int | float) and not isinstance(guidance, bool)
     if not is_number or not 0 <= guidance <= MAX_GUIDANCE_SCALE:
         return f"guidance_scale must be 0 to {MAX_GUIDANCE_SCALE:g}, not {guidance!r}"
-    if "sampler" in given and given["sampler"] not in list(Sampler):
-        return f"sampler must be one of {', '.join(Sampler)}, not {given['sampler']!r}"
+    if "sampler" in given and not _is_sampler(given["sampler"]):
+        return (
+            f"sampler must be one of {', '.join(Sampler)}, with a schedule as in dpmpp_2m_karras if wanted,"
+            f" not {given['sampler']!r}"
+        )
     if not isinstance(given.get("negative_prompt", ""), str):
         return "negative_prompt must be text"
     return None
+
+
+def _is_sampler(name: Any) -> bool:
+    if not isinstance(name, str):
+        return False
+    try:
+        read_name(name)
+    except ValueError:
+        return False
+    return True

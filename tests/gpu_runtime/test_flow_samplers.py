@@ -9,7 +9,8 @@ from torch import Tensor
 from gpu_runtime.errors import UnsupportedCombination
 from gpu_runtime.flow_samplers import FLOW_SAMPLERS, FlowSamplerFactory, dynamic_shift
 from gpu_runtime.messages import Sampler
-from gpu_runtime.samplers import RowSampler, SchedulerConfig
+from gpu_runtime.samplers import SchedulerConfig
+from gpu_runtime.sampling.row_sampler import RowSampler
 from gpu_runtime.weights import family_facts
 
 CPU = torch.device("cpu")

@@ -28,7 +28,7 @@ from apps.api.modelslab.readers import (
     is_unset,
     shown,
 )
-from apps.api.modelslab.schedulers import Algorithm, SchedulerName, Variants, choose_sampler
+from apps.api.modelslab.schedulers import Algorithm, NamedScheduler, SchedulerName, choose_sampler
 from apps.core.errors import InvalidField
 from apps.generation.request import (
     MAX_EMBEDDINGS,
@@ -45,7 +45,7 @@ from apps.generation.request import (
     GenerationRequest,
     LoraWish,
 )
-from gpu_runtime.messages import Sampler
+from gpu_runtime.messages import Sampler, SigmaSchedule
 
 T = TypeVar("T")
 
@@ -189,6 +189,7 @@ def translate(fields: JsonObject, *, version: str) -> TextToImage:
     values, names = _read(fields)
     _refuse_meaningful(fields)
     _apply_size(values, names)
+    sampler, schedule = _sampler(values)
     try:
         request = GenerationRequest(
             prompt=_get(values, "prompt", ""),
@@ -201,7 +202,8 @@ def translate(fields: JsonObject, *, version: str) -> TextToImage:
             steps=_get(values, "steps", None),
             guidance_scale=_get(values, "guidance_scale", None),
             seed=_get(values, "seed", None),
-            sampler=_sampler(values),
+            sampler=sampler,
+            schedule=schedule,
             loras=_loras(values, names),
             embeddings=_get(values, "embeddings", ()),
             vae=_get(values, "vae", None),
@@ -279,14 +281,12 @@ def _apply_size(values: dict[str, object], names: dict[str, str]) -> None:
         names.setdefault(ours, "size")
 
 
-def _sampler(values: dict[str, object]) -> Sampler | None:
+def _sampler(values: dict[str, object]) -> tuple[Sampler | None, SigmaSchedule | None]:
     if "sampler" not in values:
         # The switches modify a scheduler; without one they have nothing to modify.
-        return None
-    variants, named_karras = cast(tuple[Variants, bool | None], values["sampler"])
+        return None, None
     return choose_sampler(
-        variants,
-        named_karras=named_karras,
+        cast(NamedScheduler, values["sampler"]),
         asked_karras=_get(values, "use_karras_sigmas", None),
         is_sde=_get(values, "algorithm_type", False),
     )

@@ -8,7 +8,7 @@ from typing import TypedDict, cast
 from django.conf import settings
 
 from apps.api.modelslab.fields import ClientOptions
-from apps.api.modelslab.schedulers import WORDS
+from apps.api.modelslab.schedulers import words_of
 from apps.artifacts.links import artifact_url
 from apps.artifacts.media import BASE64_EXTENSION
 from apps.artifacts.models import Artifact
@@ -168,7 +168,7 @@ def _flag(value: bool) -> str:
 def _meta(job: GenerationJob, options: ClientOptions) -> Meta:
     """The effective parameters: what was done, not what was asked for."""
     resolved = job.resolved
-    words, adapters = WORDS[resolved.sampler], resolved.adapters
+    words, adapters = words_of(resolved.sampler, resolved.schedule), resolved.adapters
     embeddings = ",".join(used.name for used in adapters.embeddings)
     return {
         **({"embeddings_model": embeddings} if embeddings else {}),

@@ -1,8 +1,8 @@
 """Names of samplers in this dialect: diffusers classes with two switches, or A1111's names.
 
-The reading of the switches: `use_karras_sigmas` is yes unless the caller says no, as documented, and picks
-the Karras variant where the runtime has one; `algorithm_type` counts for DPMSolverMultistepScheduler alone,
-as documented. An A1111 name says itself whether it is Karras, so there only an explicit yes adds it.
+The reading of the switches: `use_karras_sigmas` is yes unless the caller says no, as documented, and counts
+for classes that have that setting; `algorithm_type` counts for DPMSolverMultistepScheduler alone, as
+documented. An A1111 name may have its schedule behind it, so there only an explicit yes adds Karras.
 """
 
 from __future__ import annotations
@@ -11,66 +11,84 @@ from dataclasses import dataclass
 from typing import Final
 
 from apps.api.modelslab.readers import BadValue, shown
-from gpu_runtime.messages import Sampler
+from gpu_runtime.messages import Sampler, SigmaSchedule
+from gpu_runtime.sampler_facts import schedules_of
 
 SDE_NAME: Final = "sde-dpmsolver++"
 
 
 @dataclass(frozen=True, slots=True)
-class Variants:
-    """The samplers behind one scheduler name."""
+class Meaning:
+    """What one scheduler name stands for."""
 
-    plain: Sampler
-    karras: Sampler | None = None
+    sampler: Sampler
+    takes_karras: bool = False
+    """Whether `use_karras_sigmas` counts: whether the diffusers class has that setting."""
     sde: Sampler | None = None
-    sde_karras: Sampler | None = None
+    """The sampler in its place where `algorithm_type` asks for the stochastic one."""
+    schedule: SigmaSchedule = SigmaSchedule.AUTOMATIC
+    """Where nothing else is asked for."""
+    stands_for: str = ""
+    """Why another sampler runs than the name says; "" where it is the named one. `meta` names what ran."""
 
 
 SCHEDULERS: Final = {
-    "DDPMScheduler": Variants(Sampler.DDPM),
-    "DDIMScheduler": Variants(Sampler.DDIM),
-    "PNDMScheduler": Variants(Sampler.PNDM),
-    "EulerDiscreteScheduler": Variants(Sampler.EULER, Sampler.EULER_KARRAS),
-    "EulerAncestralDiscreteScheduler": Variants(Sampler.EULER_A),
-    "DPMSolverMultistepScheduler": Variants(
-        Sampler.DPMPP_2M, Sampler.DPMPP_2M_KARRAS, Sampler.DPMPP_2M_SDE, Sampler.DPMPP_2M_SDE_KARRAS
+    "DDPMScheduler": Meaning(Sampler.DDPM),
+    "DDIMScheduler": Meaning(Sampler.DDIM),
+    "PNDMScheduler": Meaning(Sampler.PNDM),
+    "LMSDiscreteScheduler": Meaning(Sampler.LMS, takes_karras=True),
+    "EulerDiscreteScheduler": Meaning(Sampler.EULER, takes_karras=True),
+    "EulerAncestralDiscreteScheduler": Meaning(Sampler.EULER_A),
+    "DPMSolverMultistepScheduler": Meaning(Sampler.DPMPP_2M, takes_karras=True, sde=Sampler.DPMPP_2M_SDE),
+    "HeunDiscreteScheduler": Meaning(Sampler.HEUN, takes_karras=True),
+    "KDPM2DiscreteScheduler": Meaning(Sampler.KDPM2, takes_karras=True),
+    "DPMSolverSinglestepScheduler": Meaning(Sampler.DPMPP_2S, takes_karras=True),
+    "KDPM2AncestralDiscreteScheduler": Meaning(Sampler.KDPM2_A, takes_karras=True),
+    "UniPCMultistepScheduler": Meaning(Sampler.UNIPC, takes_karras=True),
+    "DDIMInverseScheduler": Meaning(
+        Sampler.DDIM, stands_for="it turns images into noise; the same steps the other way make images"
     ),
-    "HeunDiscreteScheduler": Variants(Sampler.HEUN),
-    "KDPM2DiscreteScheduler": Variants(Sampler.KDPM2),
-    "DPMSolverSinglestepScheduler": Variants(Sampler.DPMPP_2S),
-    "KDPM2AncestralDiscreteScheduler": Variants(Sampler.KDPM2_A),
-    "UniPCMultistepScheduler": Variants(Sampler.UNIPC, Sampler.UNIPC_KARRAS),
-    "DEISMultistepScheduler": Variants(Sampler.DEIS),
-    "LCMScheduler": Variants(Sampler.LCM),
+    "DEISMultistepScheduler": Meaning(Sampler.DEIS, takes_karras=True),
+    # Its rule on the checkpoint's noise levels: the class has levels of its own that fit no checkpoint.
+    "IPNDMScheduler": Meaning(Sampler.IPNDM),
+    "KarrasVeScheduler": Meaning(
+        Sampler.HEUN,
+        schedule=SigmaSchedule.KARRAS,
+        stands_for="for networks trained in pixels by Karras et al.; this is their sampler without churn",
+    ),
+    "ScoreSdeVeScheduler": Meaning(
+        Sampler.EULER_A,
+        stands_for="for networks trained in pixels on the VE equation; this solves it as well",
+    ),
+    "LCMScheduler": Meaning(Sampler.LCM),
 }
-"""The contract's names that the runtime has."""
-
-NOT_OFFERED: Final = frozenset(
-    {
-        "LMSDiscreteScheduler",
-        "DDIMInverseScheduler",
-        "IPNDMScheduler",
-        "KarrasVeScheduler",
-        "ScoreSdeVeScheduler",
-    }
-)
-"""The contract's names that it has not: refused, because another sampler makes another picture."""
+"""All of the contract's names."""
 
 A1111_NAMES: Final = {
-    "DPM++ 2M": Variants(Sampler.DPMPP_2M, Sampler.DPMPP_2M_KARRAS),
-    "DPM++ 2M SDE": Variants(Sampler.DPMPP_2M_SDE, Sampler.DPMPP_2M_SDE_KARRAS),
-    "DPM++ SDE": Variants(Sampler.DPMPP_2S),
-    "DPM2": Variants(Sampler.KDPM2),
-    "DPM2 a": Variants(Sampler.KDPM2_A),
-    "Euler": Variants(Sampler.EULER, Sampler.EULER_KARRAS),
-    "Euler a": Variants(Sampler.EULER_A),
-    "Heun": Variants(Sampler.HEUN),
-    "DDIM": Variants(Sampler.DDIM),
-    "DDPM": Variants(Sampler.DDPM),
-    "PLMS": Variants(Sampler.PNDM),
-    "UniPC": Variants(Sampler.UNIPC, Sampler.UNIPC_KARRAS),
-    "LCM": Variants(Sampler.LCM),
-    "DEIS": Variants(Sampler.DEIS),
+    "DPM++ 2M": Meaning(Sampler.DPMPP_2M),
+    "DPM++ SDE": Meaning(Sampler.DPMPP_SDE),
+    "DPM++ 2M SDE": Meaning(Sampler.DPMPP_2M_SDE),
+    "DPM++ 2M SDE Heun": Meaning(Sampler.DPMPP_2M_SDE_HEUN),
+    "DPM++ 2S a": Meaning(Sampler.DPMPP_2S_A),
+    "DPM++ 3M SDE": Meaning(Sampler.DPMPP_3M_SDE),
+    "Euler a": Meaning(Sampler.EULER_A),
+    "Euler": Meaning(Sampler.EULER),
+    "LMS": Meaning(Sampler.LMS),
+    "Heun": Meaning(Sampler.HEUN),
+    "DPM2": Meaning(Sampler.KDPM2),
+    "DPM2 a": Meaning(Sampler.KDPM2_A),
+    "DPM fast": Meaning(Sampler.DPM_FAST),
+    "DPM adaptive": Meaning(Sampler.DPM_ADAPTIVE),
+    "Restart": Meaning(Sampler.RESTART),
+    "DDIM": Meaning(Sampler.DDIM),
+    "DDIM CFG++": Meaning(
+        Sampler.DDIM, stands_for="its guidance needs the unconditional prediction, which samplers do not see"
+    ),
+    "DDPM": Meaning(Sampler.DDPM),
+    "PLMS": Meaning(Sampler.PNDM),
+    "UniPC": Meaning(Sampler.UNIPC),
+    "LCM": Meaning(Sampler.LCM),
+    "DEIS": Meaning(Sampler.DEIS),
 }
 
 ALGORITHMS: Final = {
@@ -81,16 +99,13 @@ ALGORITHMS: Final = {
 }
 """`algorithm_type` to "is it the SDE variant"."""
 
-KARRAS_SUFFIX: Final = " karras"
-
 
 def _fold(name: str) -> str:
     return " ".join(name.replace("_", " ").casefold().split())
 
 
-_CLASSES = {_fold(name): variants for name, variants in SCHEDULERS.items()}
-_A1111 = {_fold(name): variants for name, variants in A1111_NAMES.items()}
-_LACKING = {_fold(name) for name in NOT_OFFERED}
+_CLASSES = {_fold(name): meaning for name, meaning in SCHEDULERS.items()}
+_A1111 = {_fold(name): meaning for name, meaning in A1111_NAMES.items()}
 
 
 def available_names() -> str:
@@ -99,23 +114,34 @@ def available_names() -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedScheduler:
+    """A scheduler name, read; the switches decide the rest."""
+
+    meaning: Meaning
+    is_class: bool
+    """Whether it is a diffusers class and not one of A1111's names."""
+    schedule: SigmaSchedule | None = None
+    """What the name itself says."""
+
+
+@dataclass(frozen=True, slots=True)
 class SchedulerName:
-    """Reads the name into its variants; the switches decide later."""
+    """Reads the name into its meaning."""
 
     allowed: str = "one of " + ", ".join(SCHEDULERS)
 
-    def __call__(self, value: object) -> tuple[Variants, bool | None]:
-        """The variants, and whether the name itself settles Karras (None: the switch decides)."""
+    def __call__(self, value: object) -> NamedScheduler:
+        """Raises BadValue for a name that is no class and none of A1111's, also with a schedule behind it."""
         name = _fold(value) if isinstance(value, str) else ""
         if name in _CLASSES:
-            return _CLASSES[name], None
+            return NamedScheduler(_CLASSES[name], is_class=True)
         if name in _A1111:
-            return _A1111[name], False
-        base = _A1111.get(name.removesuffix(KARRAS_SUFFIX))
-        if base is not None and base.karras is not None:
-            return base, True
-        known = "is not offered by this version" if name in _LACKING else "is not a known scheduler"
-        raise BadValue(f"{shown(value)} {known}; available: {available_names()}")
+            return NamedScheduler(_A1111[name], is_class=False)
+        for schedule in SigmaSchedule:
+            meaning = _A1111.get(name.removesuffix(" " + _fold(schedule.value)))
+            if meaning is not None and schedule in schedules_of(meaning.sampler):
+                return NamedScheduler(meaning, is_class=False, schedule=schedule)
+        raise BadValue(f"{shown(value)} is not a known scheduler; available: {available_names()}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,37 +158,44 @@ class Algorithm:
 
 
 def choose_sampler(
-    variants: Variants, *, named_karras: bool | None, asked_karras: bool | None, is_sde: bool
-) -> Sampler:
-    """The one sampler that name and switches mean together."""
-    default = named_karras is None
-    wants_karras = bool(named_karras) or (default if asked_karras is None else asked_karras)
-    if is_sde and variants.sde is not None:
-        return (variants.sde_karras if wants_karras else None) or variants.sde
-    return (variants.karras if wants_karras else None) or variants.plain
+    named: NamedScheduler, *, asked_karras: bool | None, is_sde: bool
+) -> tuple[Sampler, SigmaSchedule]:
+    """The sampler and the schedule that name and switches mean together."""
+    meaning = named.meaning
+    sampler = (meaning.sde if is_sde and named.is_class else None) or meaning.sampler
+    if named.is_class:
+        wants_karras = meaning.takes_karras and asked_karras is not False
+    else:
+        wants_karras = asked_karras is True and SigmaSchedule.KARRAS in schedules_of(sampler)
+    return sampler, named.schedule or (SigmaSchedule.KARRAS if wants_karras else meaning.schedule)
 
 
 @dataclass(frozen=True, slots=True)
 class SchedulerWords:
-    """How `meta` names a sampler."""
+    """How `meta` names a sampler and a schedule."""
 
     scheduler: str
     use_karras_sigmas: bool
     algorithm_type: str
 
 
-def _words_of_samplers() -> dict[Sampler, SchedulerWords]:
-    words = {}
-    for name, variants in SCHEDULERS.items():
-        words[variants.plain] = SchedulerWords(name, False, "none")
-        if variants.karras is not None:
-            words[variants.karras] = SchedulerWords(name, True, "none")
-        if variants.sde is not None:
-            words[variants.sde] = SchedulerWords(name, False, SDE_NAME)
-        if variants.sde_karras is not None:
-            words[variants.sde_karras] = SchedulerWords(name, True, SDE_NAME)
-    return words
+def words_of(sampler: Sampler, schedule: SigmaSchedule) -> SchedulerWords:
+    """What ran, in this dialect: by the diffusers class where one says it, else by A1111's name."""
+    is_sde, name = _NAMES[sampler]
+    return SchedulerWords(name, schedule is SigmaSchedule.KARRAS, SDE_NAME if is_sde else "none")
 
 
-WORDS: Final = _words_of_samplers()
-"""Every sampler of the runtime, in this dialect's words; a test holds it complete."""
+def _names_of_samplers() -> dict[Sampler, tuple[bool, str]]:
+    """For each sampler whether it is the stochastic one of its name, and the name."""
+    names = {
+        meaning.sampler: (False, name) for name, meaning in A1111_NAMES.items() if not meaning.stands_for
+    }
+    for name, meaning in SCHEDULERS.items():
+        if not meaning.stands_for:
+            names[meaning.sampler] = (False, name)
+        if meaning.sde is not None:
+            names[meaning.sde] = (True, name)
+    return names
+
+
+_NAMES: Final = _names_of_samplers()

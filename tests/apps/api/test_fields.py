@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from apps.api.modelslab.fields import FIELDS, IGNORED, REFUSED
-from apps.api.modelslab.schedulers import A1111_NAMES, NOT_OFFERED, SCHEDULERS, WORDS
+from apps.api.modelslab.schedulers import A1111_NAMES, SCHEDULERS, SDE_NAME, words_of
 from apps.catalog.models import CatalogEntry
 from apps.generation.models import GenerationJob
 from apps.generation.request import ResolvedRequest
-from gpu_runtime.messages import Sampler
+from gpu_runtime.messages import Sampler, SigmaSchedule
+from gpu_runtime.sampler_facts import read_name, schedules_of
 from tests.apps.api import jobs
 from tests.apps.api.client import V7, ApiClient
 
@@ -103,16 +104,22 @@ def test_sizes(ada: ApiClient, fields: dict[str, object], sides: tuple[int, int]
 @pytest.mark.parametrize(
     ("fields", "sampler"),
     [
-        ({}, Sampler.DPMPP_2M),
-        ({"use_karras_sigmas": "yes"}, Sampler.DPMPP_2M),
-        ({"scheduler": "EulerDiscreteScheduler"}, Sampler.EULER_KARRAS),
-        ({"scheduler": "EulerDiscreteScheduler", "use_karras_sigmas": "no"}, Sampler.EULER),
-        ({"scheduler": "eulerdiscretescheduler"}, Sampler.EULER_KARRAS),
-        ({"scheduler": "HeunDiscreteScheduler"}, Sampler.HEUN),
-        ({"scheduler": "HeunDiscreteScheduler", "use_karras_sigmas": True}, Sampler.HEUN),
+        ({}, "dpmpp_2m"),
+        ({"use_karras_sigmas": "yes"}, "dpmpp_2m"),
+        ({"scheduler": "EulerDiscreteScheduler"}, "euler_karras"),
+        ({"scheduler": "EulerDiscreteScheduler", "use_karras_sigmas": "no"}, "euler"),
+        ({"scheduler": "eulerdiscretescheduler"}, "euler_karras"),
+        ({"scheduler": "HeunDiscreteScheduler"}, "heun_karras"),
+        ({"scheduler": "HeunDiscreteScheduler", "use_karras_sigmas": False}, "heun"),
+        ({"scheduler": "EulerAncestralDiscreteScheduler", "use_karras_sigmas": True}, "euler_a"),
+        ({"scheduler": "LMSDiscreteScheduler"}, "lms_karras"),
+        ({"scheduler": "IPNDMScheduler"}, "ipndm"),
+        ({"scheduler": "KarrasVeScheduler", "use_karras_sigmas": "no"}, "heun_karras"),
+        ({"scheduler": "ScoreSdeVeScheduler"}, "euler_a"),
+        ({"scheduler": "DDIMInverseScheduler"}, "ddim"),
         (
             {"scheduler": "DPMSolverMultistepScheduler", "algorithm_type": "dpmsolver+++"},
-            Sampler.DPMPP_2M_SDE_KARRAS,
+            "dpmpp_2m_sde_karras",
         ),
         (
             {
@@ -120,39 +127,49 @@ def test_sizes(ada: ApiClient, fields: dict[str, object], sides: tuple[int, int]
                 "algorithm_type": "sde-dpmsolver++",
                 "use_karras_sigmas": False,
             },
-            Sampler.DPMPP_2M_SDE,
+            "dpmpp_2m_sde",
         ),
-        ({"scheduler": "DDIMScheduler", "algorithm_type": "dpmsolver+++"}, Sampler.DDIM),
-        ({"scheduler": "Euler a"}, Sampler.EULER_A),
-        ({"scheduler": "Euler"}, Sampler.EULER),
-        ({"scheduler": "Euler", "use_karras_sigmas": "yes"}, Sampler.EULER_KARRAS),
-        ({"scheduler": "DPM++ 2M Karras"}, Sampler.DPMPP_2M_KARRAS),
-        ({"scheduler": "dpm++_2m_sde_karras"}, Sampler.DPMPP_2M_SDE_KARRAS),
-        ({"scheduler": "DPM++ 2M"}, Sampler.DPMPP_2M),
+        ({"scheduler": "DDIMScheduler", "algorithm_type": "dpmsolver+++"}, "ddim"),
+        ({"scheduler": "Euler a"}, "euler_a"),
+        ({"scheduler": "Euler a Karras"}, "euler_a_karras"),
+        ({"scheduler": "Euler"}, "euler"),
+        ({"scheduler": "Euler", "use_karras_sigmas": "yes"}, "euler_karras"),
+        ({"scheduler": "Restart", "use_karras_sigmas": "yes"}, "restart"),
+        ({"scheduler": "DPM++ 2M Karras"}, "dpmpp_2m_karras"),
+        ({"scheduler": "dpm++_2m_sde_karras"}, "dpmpp_2m_sde_karras"),
+        ({"scheduler": "DPM++ 2M", "algorithm_type": SDE_NAME}, "dpmpp_2m"),
+        ({"scheduler": "DPM++ 2M SDE Heun Exponential"}, "dpmpp_2m_sde_heun_exponential"),
+        ({"scheduler": "DPM++ 3M SDE align_your_steps"}, "dpmpp_3m_sde_align_your_steps"),
+        ({"scheduler": "DDIM CFG++"}, "ddim"),
     ],
 )
-def test_schedulers(ada: ApiClient, fields: dict[str, object], sampler: Sampler) -> None:
-    assert accepted(ada, **fields).sampler == sampler
+def test_schedulers(ada: ApiClient, fields: dict[str, object], sampler: str) -> None:
+    resolved = accepted(ada, **fields)
+
+    assert (resolved.sampler, resolved.schedule) == read_name(sampler)
 
 
 @pytest.mark.parametrize("name", [*SCHEDULERS, *A1111_NAMES])
 def test_every_scheduler_name_is_accepted(ada: ApiClient, name: str) -> None:
-    accepted(ada, scheduler=name)
+    meaning = (SCHEDULERS | A1111_NAMES)[name]
+
+    assert accepted(ada, scheduler=name).sampler is meaning.sampler
 
 
-@pytest.mark.parametrize("name", [*sorted(NOT_OFFERED), "LMS", "Heun Karras", "DPM fast", "nonsense", "", 7])
-def test_schedulers_the_runtime_lacks_are_refused_with_those_it_has(ada: ApiClient, name: object) -> None:
-    if name == "":
-        accepted(ada, scheduler=name)
-        return
+@pytest.mark.parametrize("name", ["DDIM Karras", "LCM Beta", "nonsense", " Karras", 7])
+def test_unknown_schedulers_are_refused_with_those_there_are(ada: ApiClient, name: object) -> None:
     message = refused(ada, scheduler=name)
 
     assert message.startswith("scheduler ")
     assert message.endswith("available: " + ", ".join(SCHEDULERS))
 
 
-def test_meta_has_words_for_every_sampler_of_the_runtime() -> None:
-    assert set(WORDS) == set(Sampler)
+def test_meta_has_words_for_every_sampler_and_schedule_of_the_runtime() -> None:
+    words = [words_of(sampler, schedule) for sampler in Sampler for schedule in sorted(schedules_of(sampler))]
+
+    assert {each.scheduler for each in words} <= {*SCHEDULERS, *A1111_NAMES}
+    assert {each.use_karras_sigmas for each in words} == {True, False}
+    assert words_of(Sampler.DPMPP_2M_SDE, SigmaSchedule.KARRAS).algorithm_type == SDE_NAME
 
 
 @pytest.mark.parametrize("name", sorted(REFUSED))
