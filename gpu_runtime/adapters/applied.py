@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import torch
 from torch import Tensor, nn
 
 from gpu_runtime.adapters.plan import LayerPlan, acting, make_plan, plan_key
 from gpu_runtime.adapters.use import LoraUse
+from gpu_runtime.execution.calling import eager
 
 _MODULES: WeakKeyDictionary[nn.Module, Mapping[str, nn.Module]] = WeakKeyDictionary()
 """Modules inside each network by path; a network's modules never change, its weights may.
@@ -37,13 +37,12 @@ def applied(network: nn.Module, component: str, rows: Sequence[Sequence[LoraUse]
         yield
         return
     plan = first.lora.shelf.get(plan_key(component, acting_rows), lambda: make_plan(component, acting_rows))
-    modules = _modules(network)
+    modules = modules_of(network)
     handles = []
-    stance = torch.compiler.set_stance("force_eager") if _is_compiled(network) else nullcontext()
     try:
         for path, layer_plan in plan.layers.items():
             handles.append(modules[path].register_forward_hook(_Hook(layer_plan)))
-        with stance:
+        with uncompiled(network):
             yield
     finally:
         for handle in handles:
@@ -62,13 +61,16 @@ class _Hook:
         return self._plan.apply(output, arguments[0], layer)
 
 
-def _is_compiled(network: nn.Module) -> bool:
-    """Whether the whole network is compiled, or any part of it."""
-    inside = _modules(network).values()
-    return any(module._compiled_call_impl is not None for module in (network, *inside))
+def uncompiled(network: nn.Module) -> AbstractContextManager[None]:
+    """While open, the network runs as if it had never been compiled, and so looks at its hooks.
+
+    Its rows are those that it is given, each of them computed in full.
+    """
+    return eager()
 
 
-def _modules(network: nn.Module) -> Mapping[str, nn.Module]:
+def modules_of(network: nn.Module) -> Mapping[str, nn.Module]:
+    """The modules inside a network by path, in their order; found once."""
     modules = _MODULES.get(network)
     if modules is None:
         modules = _MODULES[network] = {path: module for path, module in network.named_modules() if path}

@@ -61,17 +61,26 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PromptIds:
-    """A prompt as a text encoder takes it."""
+class Vocabulary:
+    """A text encoder's vocabulary with the words that a request adds to it."""
 
-    ids: Tensor
-    """[1, length] int64 on the host; ids from `vocabulary` on stand for `vectors`, in order."""
-    mask: Tensor
-    """[1, length] int64 on the host, 1 up to the end of the text."""
-    vocabulary: int
-    """Rows of the encoder's embedding matrix."""
+    size: int
+    """Rows of the encoder's embedding matrix; ids from here on stand for `vectors`, in order."""
+    added: Mapping[str, Sequence[int]]
+    """Ids of each word."""
     vectors: Tensor | None
-    """[all words' vectors, width]; None for a request without embeddings."""
+    """[all words' vectors, width] on the host; None without words."""
+
+    def ids(self, tokenizer: Any, text: str) -> list[int]:  # Any: untyped in transformers
+        """Ids of a text of any length, without marks of beginning and end.
+
+        A word counts where neither letters, digits, underscores nor hyphens touch it.
+        """
+        ids: list[int] = []
+        for piece in _split(text, list(self.added)):
+            known = self.added.get(piece)
+            ids += known or tokenizer(piece, add_special_tokens=False, verbose=False).input_ids
+        return ids
 
 
 def read_embedding(name: str, path: str, digest: str) -> LoadedEmbedding:
@@ -113,47 +122,20 @@ def _as_rows(name: str, value: Tensor) -> Tensor:
     return rows.clone()
 
 
-def prompt_ids(
-    tokenizer: Any,
-    encoder: Any,
-    component: str,
-    text: str,
-    words: Sequence[Word],
-    *,
-    length: int | None = None,
-) -> PromptIds:  # Any: transformers' classes are untyped
-    """Tokenise a prompt for a CLIP encoder, with words replaced; cut at the tokenizer's length as without.
+def vocabulary_of(encoder: Any, component: str, words: Sequence[Word]) -> Vocabulary:
+    """What a request's prompts may consist of. Any: untyped in transformers.
 
-    A word counts where neither letters, digits, underscores nor hyphens touch it. Raises
-    UnsupportedCombination where an embedding that the request names does not fit the encoder, used in this
-    prompt or not.
+    Raises UnsupportedCombination where an embedding does not fit the encoder, used in a prompt or not.
     """
-    most = int(tokenizer.model_max_length) if length is None else length
-    vocabulary, width = encoder.get_input_embeddings().weight.shape
-    if not words:
-        tokens = tokenizer(text, padding="max_length", max_length=most, truncation=True, return_tensors="pt")
-        return PromptIds(
-            ids=tokens.input_ids, mask=tokens.attention_mask, vocabulary=vocabulary, vectors=None
-        )
+    size, width = encoder.get_input_embeddings().weight.shape
     vectors: list[Tensor] = []
-    replacement: dict[str, list[int]] = {}
+    added: dict[str, list[int]] = {}
     for word in words:
         own = word.embedding.vectors_for(component, width)
-        first = vocabulary + sum(len(rows) for rows in vectors)
-        replacement[word.token] = list(range(first, first + len(own)))
+        first = size + sum(len(rows) for rows in vectors)
+        added[word.token] = list(range(first, first + len(own)))
         vectors.append(own)
-    body: list[int] = []
-    for piece in _split(text, list(replacement)):
-        known = replacement.get(piece)
-        body += known or tokenizer(piece, add_special_tokens=False).input_ids
-    ids = [tokenizer.bos_token_id, *body[: most - 2], tokenizer.eos_token_id]
-    padding = most - len(ids)
-    return PromptIds(
-        ids=torch.tensor([ids + [tokenizer.pad_token_id] * padding]),
-        mask=torch.tensor([[1] * len(ids) + [0] * padding]),
-        vocabulary=vocabulary,
-        vectors=torch.cat(vectors),
-    )
+    return Vocabulary(size=size, added=added, vectors=torch.cat(vectors) if vectors else None)
 
 
 def _split(text: str, tokens: Sequence[str]) -> list[str]:
@@ -167,23 +149,23 @@ def _split(text: str, tokens: Sequence[str]) -> list[str]:
 
 
 @contextmanager
-def injected(encoder: Any, prompt: PromptIds) -> Iterator[None]:  # Any: transformers' encoder is untyped
-    """While open, the encoder's embedding layer knows the prompt's own ids. No weight changes."""
-    if prompt.vectors is None:
+def injected(encoder: Any, vocabulary: Vocabulary) -> Iterator[None]:  # Any: transformers' encoder is untyped
+    """While open, the encoder's embedding layer knows the ids of added words. No weight changes."""
+    if vocabulary.vectors is None:
         yield
         return
     layer: nn.Embedding = encoder.get_input_embeddings()
-    vectors = prompt.vectors.to(layer.weight.device, layer.weight.dtype)
+    vectors = vocabulary.vectors.to(layer.weight.device, layer.weight.dtype)
     asked: list[Tensor] = []
 
     def take_ids(_layer: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         asked.append(arguments[0])
-        return (arguments[0].clamp(max=prompt.vocabulary - 1), *arguments[1:])
+        return (arguments[0].clamp(max=vocabulary.size - 1), *arguments[1:])
 
     def put_vectors(_layer: nn.Module, _arguments: tuple[Tensor, ...], output: Tensor) -> Tensor:
         ids = asked.pop()
-        is_ours = (ids >= prompt.vocabulary)[..., None]
-        return torch.where(is_ours, vectors[(ids - prompt.vocabulary).clamp(min=0)], output)
+        is_ours = (ids >= vocabulary.size)[..., None]
+        return torch.where(is_ours, vectors[(ids - vocabulary.size).clamp(min=0)], output)
 
     handles = [layer.register_forward_pre_hook(take_ids), layer.register_forward_hook(put_vectors)]
     try:

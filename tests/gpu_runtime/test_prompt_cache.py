@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from gpu_runtime.families.family import TextEncoding
-from gpu_runtime.families.prompt_cache import PromptCache
+from gpu_runtime.prompts.cache import PromptCache
 
 ENCODING_BYTES = (77 * 8 + 8) * 4
 

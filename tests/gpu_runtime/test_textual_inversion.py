@@ -15,12 +15,14 @@ import torch
 from torch import Tensor
 
 from gpu_runtime.adapters.bank import AdapterBank
-from gpu_runtime.adapters.embeddings import LoadedEmbedding, Word, prompt_ids, read_embedding
-from gpu_runtime.adapters.text import TextAdapters, run_clip
+from gpu_runtime.adapters.embeddings import LoadedEmbedding, Word, read_embedding, vocabulary_of
+from gpu_runtime.adapters.text import TextAdapters
 from gpu_runtime.config import EngineConfig
 from gpu_runtime.engine import Engine
 from gpu_runtime.errors import CheckpointMissing, UnsupportedCombination, WeightsCorrupt
 from gpu_runtime.messages import EmbeddingRef, ImageRequest, RequestFailed
+from gpu_runtime.prompts.clip import ClipReader
+from gpu_runtime.prompts.reading import Reading
 from gpu_runtime.tiny.files import write_safetensors
 from gpu_runtime.tiny.pipelines import tiny_pipeline
 from tests.gpu_runtime.driving import image_request, run_all
@@ -75,11 +77,16 @@ def word(vectors: Tensor, token: str = "charm", *, encoder: str = "") -> Word:
 
 
 def encode(pipeline: Any, prompt: str, words: Sequence[Word]) -> Tensor:
-    adapters = TextAdapters(words=tuple(words))
     with torch.inference_mode():
-        output = run_clip(pipeline.tokenizer, pipeline.text_encoder, "text_encoder", prompt, adapters)
-    hidden: Tensor = output[0]
-    return hidden
+        return reader(pipeline, words).encode(prompt, pick=lambda output: output[0]).tokens
+
+
+def reader(pipeline: Any, words: Sequence[Word]) -> ClipReader:
+    """Cuts prompts as the plain pipeline does."""
+    reading = Reading(TextAdapters(words=tuple(words)))
+    tokenizer, encoder = pipeline.tokenizer, pipeline.text_encoder
+    length = tokenizer.model_max_length
+    return ClipReader(tokenizer, encoder, "text_encoder", reading, length, is_cut=True)
 
 
 def encode_plainly(pipeline: Any, prompt: str) -> Tensor:
@@ -128,16 +135,19 @@ def test_two_embeddings_in_one_prompt(checkpoints: FamilyCheckpoints) -> None:
 )
 def test_only_the_whole_word_in_its_own_case_is_replaced(prompt: str, matches: int, sd15: Any) -> None:
     own = numbers(2, width_of(sd15.text_encoder))
-    found = prompt_ids(sd15.tokenizer, sd15.text_encoder, "text_encoder", prompt, [word(own)])
-    ours = found.ids[found.ids >= found.vocabulary].tolist()
-    assert ours == [found.vocabulary, found.vocabulary + 1] * matches
+    vocabulary = vocabulary_of(sd15.text_encoder, "text_encoder", [word(own)])
+    ours = [found for found in vocabulary.ids(sd15.tokenizer, prompt) if found >= vocabulary.size]
+    assert ours == [vocabulary.size, vocabulary.size + 1] * matches
 
 
 def test_the_longest_word_wins(sd15: Any) -> None:
     width = width_of(sd15.text_encoder)
     words = [word(numbers(1, width), "bad hands"), word(numbers(1, width), "bad hands five")]
-    found = prompt_ids(sd15.tokenizer, sd15.text_encoder, "text_encoder", "no bad hands five", words)
-    assert found.ids[found.ids >= found.vocabulary].tolist() == [found.vocabulary + 1]
+    vocabulary = vocabulary_of(sd15.text_encoder, "text_encoder", words)
+    ours = [
+        found for found in vocabulary.ids(sd15.tokenizer, "no bad hands five") if found >= vocabulary.size
+    ]
+    assert ours == [vocabulary.size + 1]
 
 
 def test_nothing_shared_changes(sd15: Any) -> None:
@@ -154,9 +164,9 @@ def test_nothing_shared_changes(sd15: Any) -> None:
 
 
 def test_an_encoder_that_fails_keeps_no_hook(sd15: Any) -> None:
-    adapters = TextAdapters(words=(word(numbers(1, width_of(sd15.text_encoder))),))
+    failing = reader(sd15, [word(numbers(1, width_of(sd15.text_encoder)))])
     with pytest.raises(TypeError):
-        run_clip(sd15.tokenizer, sd15.text_encoder, "text_encoder", "charm", adapters, input_ids=3)
+        failing.encode("charm", pick=lambda output: output[0], input_ids=3)
     embeddings = sd15.text_encoder.get_input_embeddings()
     assert not embeddings._forward_hooks
     assert not embeddings._forward_pre_hooks

@@ -1,4 +1,4 @@
-"""Encoded prompts of one loaded checkpoint, so that a prompt seen lately costs nothing."""
+"""Encoded prompts, so that one seen lately costs nothing, with any checkpoint of these encoders."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class PromptCache:
     def get(self, key: Hashable, encode: Callable[[], TextEncoding]) -> TextEncoding:
         """The encoding under `key`, made by `encode` where there is none.
 
-        `key` holds everything that the encoding depends on besides the checkpoint.
+        `key` holds everything that the encoding depends on, the encoders' identity among it.
         """
         encoding = self._encodings.get(key)
         if encoding is None:
