@@ -1,0 +1,103 @@
+"""Which ControlNets run in a call, for which rows, and how their results are spread over the call's rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from gpu_runtime.controls.use import ControlUse
+from gpu_runtime.families.family import ForwardInputs
+from gpu_runtime.weights.loans import NetworkLoan
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """One call of one ControlNet, for all rows of the denoiser's call that have it in the same way."""
+
+    loan: NetworkLoan
+    uses: list[tuple[ControlUse, ...]] = field(default_factory=list)
+    """For each of its own rows, the pictures that it reads together; one for most networks."""
+    sources: list[int] = field(default_factory=list)
+    """For each of its own rows, the forward row whose latents and prompt it is given."""
+    entries: list[int] = field(default_factory=list)
+    """Its own row whose result is added to each of `rows`."""
+    rows: list[int] = field(default_factory=list)
+    """Rows of the denoiser's call, counted from the part's first, that get a result."""
+    _moved: tuple[Tensor, Tensor, Tensor] | None = None
+
+    def source_rows(self, values: Tensor) -> Tensor:
+        """A tensor with a row for each forward row of the whole call, for its own rows."""
+        return values[torch.tensor(self.sources, device=values.device)]
+
+    def pictures(self, which: int = 0) -> Tensor:
+        """The pictures of its own rows at this place among those read together: [rows, C, H, W]."""
+        return torch.cat([uses[which].shown for uses in self.uses])
+
+    def modes(self, device: torch.device) -> Tensor:
+        """The kind of map of each of its own rows, int64 [rows, 1]."""
+        return torch.tensor([[uses[0].mode or 0] for uses in self.uses], device=device)
+
+    def spread(self, result: Tensor, rows: int) -> Tensor:
+        """Its results [own rows, ...] for a call of so many rows, at their scales; zeros for the others."""
+        entries, targets, scales = self._places(result.device)
+        # In float32: a scale of 0.6 has three digits in bfloat16.
+        scaled = (result[entries] * scales.view(-1, *[1] * (result.dim() - 1))).to(result.dtype)
+        if self.rows == list(range(rows)):
+            return scaled
+        blank = result.new_zeros((rows, *result.shape[1:]))
+        return blank.index_add_(0, targets, scaled)
+
+    def _places(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+        """`entries`, `rows` and the scales of those on the device: moved there once for all results."""
+        if self._moved is None:
+            scales = [self._scale(entry) for entry in self.entries]
+            self._moved = (
+                torch.tensor(self.entries, device=device),
+                torch.tensor(self.rows, device=device),
+                torch.tensor(scales, device=device),
+            )
+        return self._moved
+
+    def _scale(self, entry: int) -> float:
+        """Where several pictures are read together, their scales have done their work inside the network."""
+        uses = self.uses[entry]
+        return uses[0].scale if len(uses) == 1 else 1.0
+
+
+def plan_runs(
+    inputs: ForwardInputs, part: slice, *, source_of: Callable[[int], int] = lambda row: row
+) -> list[Run]:
+    """The runs for these forward rows. `source_of` says of a forward row which one's result it gets."""
+    runs: dict[Hashable, Run] = {}
+    done: dict[Hashable, int] = {}
+    for position, row in enumerate(range(inputs.latents.shape[0])[part]):
+        for place, uses in enumerate(_grouped(inputs.controls[row])):
+            key = _alike(uses)
+            run = runs.setdefault(key, Run(loan=uses[0].loan))
+            source = source_of(row)
+            entry = done.get((key, source, place))
+            if entry is None:
+                entry = done[key, source, place] = len(run.uses)
+                run.uses.append(uses)
+                run.sources.append(source)
+            run.entries.append(entry)
+            run.rows.append(position)
+    return list(runs.values())
+
+
+def _grouped(uses: Sequence[ControlUse]) -> list[tuple[ControlUse, ...]]:
+    """What is read at once: each by itself, or all of one network."""
+    groups: dict[Hashable, list[ControlUse]] = {}
+    for place, use in enumerate(uses):
+        groups.setdefault(use.loan if use.is_joined else place, []).append(use)
+    return [tuple(group) for group in groups.values()]
+
+
+def _alike(uses: Sequence[ControlUse]) -> Hashable:
+    """Rows with equal ones share a run: networks that join pictures take modes and scales for all rows."""
+    modes = tuple(use.mode for use in uses if use.is_joined)
+    scales = tuple(use.scale for use in uses) if len(uses) > 1 else ()
+    return uses[0].loan, modes, scales
