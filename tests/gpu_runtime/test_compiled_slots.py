@@ -1,4 +1,4 @@
-"""Compiled denoisers: checkpoints come and go without a new graph."""
+"""Compiled denoisers: checkpoints come and go without a new graph, and code comes in the background."""
 
 from __future__ import annotations
 
@@ -6,16 +6,24 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from torch._dynamo.utils import counters
 
 from gpu_runtime.config import EngineConfig
 from gpu_runtime.engine import Engine
-from gpu_runtime.messages import CheckpointRef, ImageRequest
+from gpu_runtime.execution import regions
+from gpu_runtime.execution.regions import State
+from gpu_runtime.messages import CheckpointRef, ImageRequest, Tier
 from tests.gpu_runtime.driving import image_request, pixels, run_all
+from tests.gpu_runtime.executions import Compiled, forget_graphs, graphs
 from tests.gpu_runtime.tiny_models import save_checkpoint
 from tests.gpu_runtime.weight_store import megabytes, size_of
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def patch() -> Iterator[pytest.MonkeyPatch]:
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
 
 
 @pytest.fixture(scope="module")
@@ -26,32 +34,28 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> list[CheckpointRef]
 
 
 @pytest.fixture(scope="module")
-def engine(checkpoints: list[CheckpointRef]) -> Iterator[Engine]:
-    """With room for one checkpoint, so that each takes the last one's slots; its graphs are captured.
+def plain(checkpoints: list[CheckpointRef]) -> Iterator[Engine]:
+    engine = Engine(EngineConfig(compile="off"))
+    yield engine
+    engine.close()
 
-    They are captured and guarded as always, and then run as they are: no compiler is needed.
-    """
+
+@pytest.fixture(scope="module")
+def compiled(checkpoints: list[CheckpointRef], patch: pytest.MonkeyPatch) -> Iterator[Compiled]:
+    """With room for one checkpoint, so that each takes the last one's slots; code for 4 rows is ready."""
+    forget_graphs()
+    room = megabytes(size_of(checkpoints[0]))
+    compiled = Compiled(patch, EngineConfig(compile="regional", weights_budget_mb=room))
+    run_all(compiled.engine, [request("first", checkpoints[0])])
+    compiled.wait()
+    assert graphs() == compiled.regions.count(State.READY) > 0
+    yield compiled
+    compiled.engine.close()
     torch._dynamo.reset()
-    counters.clear()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gpu_runtime.weights.assembly.COMPILE_BACKEND", "eager")
-        engine = Engine(
-            EngineConfig(compile_denoiser=True, weights_budget_mb=megabytes(size_of(checkpoints[0])))
-        )
-        for count in (1, 2):
-            run_all(engine, [request(f"warm {count}", checkpoints[0], count)])
-        assert graphs() > 0
-        yield engine
-        engine.close()
-    torch._dynamo.reset()
 
 
-def request(name: str, checkpoint: CheckpointRef, images: int = 2) -> ImageRequest:
-    return image_request(name, checkpoint, seeds=tuple(range(images)), steps=2)
-
-
-def graphs() -> int:
-    return counters["stats"]["unique_graphs"]
+def request(name: str, checkpoint: CheckpointRef, images: int = 2, **changes: object) -> ImageRequest:
+    return image_request(name, checkpoint, seeds=tuple(range(images)), steps=2, **changes)
 
 
 def assert_same_images(ours: Engine, theirs: Engine, checkpoint: CheckpointRef, images: int) -> None:
@@ -61,40 +65,55 @@ def assert_same_images(ours: Engine, theirs: Engine, checkpoint: CheckpointRef, 
         assert abs(mine - other).max() <= 1
 
 
-def test_swapped_checkpoint_adds_no_graph_and_makes_its_own_image(
-    engine: Engine, checkpoints: list[CheckpointRef]
+def test_code_from_the_twin_serves_every_checkpoint_without_a_new_graph(
+    compiled: Compiled, plain: Engine, checkpoints: list[CheckpointRef]
 ) -> None:
-    before, plain = graphs(), Engine(EngineConfig())
-    for index in range(6):
-        assert_same_images(engine, plain, checkpoints[index % 3], images=2 + index % 2)
-        assert engine.info().resident == (checkpoints[index % 3].name,)
+    before = graphs()
+    for index in range(5):
+        assert_same_images(compiled.engine, plain, checkpoints[index % 3], images=2)
+        assert compiled.engine.info().resident == (checkpoints[index % 3].name,)
     assert graphs() == before
-    assert not counters["recompile_limit"]
 
 
 def test_slot_that_was_emptied_adds_no_graph_when_it_is_filled_again(
-    engine: Engine, checkpoints: list[CheckpointRef]
+    compiled: Compiled, checkpoints: list[CheckpointRef]
 ) -> None:
     before = graphs()
-    assert engine.unload() > 0
-    assert engine.info().weights_bytes == 0
-    run_all(engine, [request("again", checkpoints[0])])
+    assert compiled.engine.unload() > 0
+    assert compiled.engine.info().weights_bytes == 0
+    run_all(compiled.engine, [request("again", checkpoints[0])])
     assert graphs() == before
 
 
-def test_second_slot_of_an_architecture_adds_no_graph(
-    engine: Engine, checkpoints: list[CheckpointRef]
+def test_rows_are_filled_up_to_few_shapes(
+    compiled: Compiled, plain: Engine, checkpoints: list[CheckpointRef]
 ) -> None:
-    """Nor does a second engine: graphs are kept by code, and guarded by what they depend on."""
+    """Five images are ten rows and run as twelve; six images need no code of their own."""
+    run_all(compiled.engine, [request("six", checkpoints[0], 6)])
+    compiled.wait()
     before = graphs()
-    roomy = Engine(EngineConfig(compile_denoiser=True))
-    for checkpoint in checkpoints:
-        run_all(roomy, [request("r", checkpoint)])
-    assert len(roomy.info().resident) == 3
+    assert_same_images(compiled.engine, plain, checkpoints[0], images=5)
+    compiled.wait()
     assert graphs() == before
 
 
-def test_nothing_is_compiled_unless_asked_for(engine: Engine, checkpoints: list[CheckpointRef]) -> None:
-    captured = counters["frames"]["total"]
-    run_all(Engine(EngineConfig()), [image_request("r", checkpoints[0], width=64, steps=1)])
-    assert counters["frames"]["total"] == captured > 0
+def test_exact_images_never_meet_compiled_code(
+    compiled: Compiled, plain: Engine, checkpoints: list[CheckpointRef], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their bytes must not depend on whether it is ready."""
+
+    def refuse(*arguments: object) -> None:
+        raise AssertionError("compiled code was asked for")
+
+    monkeypatch.setattr(regions.RegionCompiler, "call", refuse)
+    wanted = request("exact", checkpoints[0], tier=Tier.EXACT)
+    ours, theirs = (run_all(each, [wanted]).images("exact") for each in (compiled.engine, plain))
+    assert [ours[index].data for index in (0, 1)] == [theirs[index].data for index in (0, 1)]
+
+
+def test_nothing_is_compiled_on_the_cpu_unless_asked_for(checkpoints: list[CheckpointRef]) -> None:
+    before = graphs()
+    engine = Engine(EngineConfig())
+    run_all(engine, [image_request("r", checkpoints[0], width=64, steps=1)])
+    engine.close()
+    assert graphs() == before

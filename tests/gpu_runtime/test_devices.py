@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
+from torch.nn.attention import SDPBackend
 
 from gpu_runtime.config import EngineConfig
 from gpu_runtime.device_faults import as_fault, call_in_halves
@@ -17,6 +20,56 @@ def test_cpu_runs_float32_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (plan.device.type, plan.dtype_name) == ("cpu", "float32")
     assert "because no CUDA device is present" in plan.reason
     assert plan.reason.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("capability", "dtype", "first", "has_fp8"),
+    [
+        ((7, 5), "float32", SDPBackend.FLASH_ATTENTION, False),
+        ((8, 6), "bfloat16", SDPBackend.FLASH_ATTENTION, False),
+        ((9, 0), "bfloat16", SDPBackend.CUDNN_ATTENTION, True),
+    ],
+)
+def test_cuda_policy_follows_the_capability(
+    monkeypatch: pytest.MonkeyPatch,
+    capability: tuple[int, int],
+    dtype: str,
+    first: SDPBackend,
+    has_fp8: bool,
+) -> None:
+    pretend_cuda(monkeypatch, capability)
+    plan = choose_device(EngineConfig())
+    assert (plan.dtype_name, plan.kernels[0], plan.has_fp8) == (dtype, first, has_fp8)
+    assert plan.kernels[-1] is SDPBackend.MATH
+    assert plan.is_channels_last
+    assert plan.is_tf32 == torch.backends.cuda.matmul.allow_tf32 == (dtype == "bfloat16")
+    assert not torch.backends.cudnn.benchmark
+    assert torch._C._get_sdp_priority_order()[0] == int(first)
+    assert dtype in plan.reason
+    assert plan.attention.startswith("cuDNN" if has_fp8 else "FlashAttention")
+
+
+def test_float32_that_was_asked_for_keeps_its_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_cuda(monkeypatch, (9, 0))
+    assert not choose_device(EngineConfig(dtype="float32")).is_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
+
+
+@pytest.fixture(autouse=True)
+def settings_of_the_process() -> Iterator[None]:
+    """Undoes what a plan sets for good."""
+    order = torch._C._get_sdp_priority_order()
+    tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    yield
+    torch._C._set_sdp_priority_order(order)
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
+
+
+def pretend_cuda(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int]) -> None:
+    """One CUDA device as far as decisions go; what they set is undone afterwards."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "pretended")
 
 
 def test_cpu_threads_are_honoured() -> None:
