@@ -15,7 +15,6 @@ repeats the steps that were done; their number and the seed say all there is to 
 
 from __future__ import annotations
 
-import copy
 import importlib.util
 import weakref
 from collections.abc import Sequence
@@ -26,12 +25,15 @@ import torch
 from torch import Tensor
 
 from gpu_runtime.errors import UnsupportedCombination
-from gpu_runtime.families.family import Conditioning, ForwardInputs, Row, TextEncoding
-from gpu_runtime.families.generic_pipelines import PIPELINES, RENAMED, STATEFUL, PipelineSpec, call_arguments
-from gpu_runtime.families.pipeline_run import OnStep, PipelineRun
+from gpu_runtime.families.family import WHOLE, Conditioning, ForwardInputs, Row, Start, TextEncoding
+from gpu_runtime.families.generic_calls import call_of, fewest_steps, for_task, own_pipeline, task_class
+from gpu_runtime.families.generic_latents import latent_view
+from gpu_runtime.families.generic_pipelines import PIPELINES
+from gpu_runtime.families.generic_requests import require_possible
+from gpu_runtime.families.pipeline_run import PipelineRun
 from gpu_runtime.messages import ImageRequest
-from gpu_runtime.weights.family_facts import FAMILY_FACTS
 from gpu_runtime.weights.pipeline_loader import load_pipeline
+from gpu_runtime.weights.refused_pipelines import SAME_COMPONENTS
 from gpu_runtime.weights.source import WeightsSource
 
 
@@ -41,18 +43,24 @@ class PipelineSampler:
     `advance` only takes note of what `GenericFamily.forward` did, which may have been called more than once.
     """
 
-    def __init__(self, request: ImageRequest, index: int) -> None:
+    def __init__(self, request: ImageRequest, index: int, *, lead: int = 0) -> None:
         self.request = request
         self.index = index
         self.position = 0
         """Turns that this image has had: one a step, and one for the autoencoder."""
+        self._lead = lead
         self.run: PipelineRun | None = None
         self.is_done = False
 
     @property
     def steps_done(self) -> int:
-        """Steps in the user's count; some checkpoints' noise schedulers take more turns than that."""
-        return min(self.position, self.request.steps)
+        """Steps in the user's count; some noise schedulers and stages take more turns than that."""
+        return min(max(0, self.position - self._lead), self.request.steps)
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """In steps; of no use here, for the pipeline keeps its own."""
+        return self.steps_done, self.request.steps
 
     @property
     def timestep(self) -> float:
@@ -103,13 +111,20 @@ class GenericFamily:
         """Raises CheckpointMissing, WeightsCorrupt or UnsupportedCombination."""
         self._plan = source.plan
         loaded = load_pipeline(
-            source.folder, PIPELINES, dtype=self._plan.dtype, device=self._plan.device, renamed=RENAMED
+            source.folder,
+            PIPELINES,
+            dtype=self._plan.dtype,
+            device=self._plan.device,
+            renamed=SAME_COMPONENTS,
         )
         self._pipeline = loaded.pipeline
         self._spec = PIPELINES[loaded.class_name]
         package = self._spec.package
         if package and not importlib.util.find_spec(package):
             raise UnsupportedCombination(f"{loaded.class_name} needs the Python package {package}")
+        self._view = latent_view(self._pipeline)
+        self._tasks: dict[str, Any] = {}
+        """Pipelines for images and masks, by class name. Any: untyped in diffusers."""
         self._runs: weakref.WeakSet[PipelineRun] = weakref.WeakSet()
         weakref.finalize(self, _stop_all, self._runs)
 
@@ -118,9 +133,13 @@ class GenericFamily:
         """The pipeline's own call runs its autoencoder."""
         return None
 
-    def encode(self, request: ImageRequest) -> Conditioning:
+    def encode(self, request: ImageRequest, vae: Any = None) -> Conditioning:
         """Check the request; the prompt is encoded by each image's own call."""
-        _refuse_extras(self._spec, request)
+        require_possible(self._spec, request)
+        if request.references and self._spec.references_in_bfloat16 and self._plan.dtype != torch.bfloat16:
+            raise UnsupportedCombination("this checkpoint reads reference pictures in bfloat16 alone")
+        if request.steps < fewest_steps(self._pipeline, self._spec):
+            raise UnsupportedCombination("this checkpoint makes no image in a single step: ask for 2 or more")
         nothing = TextEncoding(tokens=torch.zeros(1, 0, 0))
         return Conditioning(
             positive=nothing,
@@ -129,10 +148,14 @@ class GenericFamily:
             guidance_scale=request.guidance_scale,
         )
 
-    def begin(self, request: ImageRequest, index: int, conditioning: Conditioning) -> Row:
-        """Image `index` before its first step."""
+    def begin(
+        self, request: ImageRequest, index: int, conditioning: Conditioning, start: Start = WHOLE
+    ) -> Row:
+        """Image `index` before its first step. Raises UnsupportedCombination for one pass of several."""
+        if start != WHOLE:
+            raise UnsupportedCombination("this checkpoint's pipeline makes an image in one pass")
         latents = torch.zeros(1, 1, 1, 1, device=self._plan.device)
-        sampler = PipelineSampler(request, index)
+        sampler = PipelineSampler(request, index, lead=self._spec.lead)
         return Row(
             conditioning=conditioning,
             sampler=sampler,
@@ -180,6 +203,17 @@ class GenericFamily:
         """The images as they are; `vae` is refused at `encode`."""
         return latents
 
+    def shown_latents(self, row: Row) -> Tensor | None:
+        """`previews.ShowsLatents`: the latents that a preview is made of."""
+        request = _own_sampler(row).request
+        return self._view.unpacked(row.latents, request.width, request.height) if self._view else None
+
+    def decode_shown(self, latents: Tensor) -> Tensor:
+        """What those latents will look like; only of latents that `shown_latents` gave."""
+        if self._view is None:
+            raise RuntimeError("nothing is shown of this pipeline's latents")
+        return self._view.decoded(latents)
+
     def _moved(self, sampler: PipelineSampler) -> Tensor:
         run = sampler.run
         if run is None or run.is_stopped:
@@ -192,62 +226,23 @@ class GenericFamily:
         return reached.detach().float().abs().amax().reshape(1, 1, 1, 1)
 
     def _start(self, sampler: PipelineSampler) -> PipelineRun:
-        run = PipelineRun(_call_of(self._own_pipeline(), self._spec, sampler), self._plan.device)
+        seed = sampler.request.seeds[sampler.index]
+        pipeline = own_pipeline(self._pipeline_for(sampler.request))
+        call = call_of(pipeline, self._spec, sampler.request, seed)
+        run = PipelineRun(call, self._plan.device)
         self._runs.add(run)
         # For whoever drops a row without releasing it: a run must not outlive its sampler.
         weakref.finalize(sampler, run.stop)
         return run
 
-    def _own_pipeline(self) -> Any:
-        """A pipeline for one image: the networks are shared, what remembers its position is not."""
-        own = copy.copy(self._pipeline)
-        for name in STATEFUL:
-            if own.components.get(name) is not None:
-                setattr(own, name, copy.deepcopy(own.components[name]))
-        return own
-
-
-def _call_of(pipeline: Any, spec: PipelineSpec, sampler: PipelineSampler) -> Any:
-    """The pipeline call of one image. Must not refer to the sampler or the family, whose end stops it."""
-    arguments = call_arguments(spec, sampler.request)
-    seed = sampler.request.seeds[sampler.index]
-
-    def call(on_step: OnStep) -> Tensor:
-        generator = torch.Generator("cpu").manual_seed(seed)
-        callback = _old_callback(on_step) if spec.has_old_callback else _callback(on_step)
-        images = pipeline(**arguments, **callback, generator=generator, return_dict=True).images
-        image: Tensor = images.float()
-        return image if spec.is_signed else image * 2 - 1
-
-    return call
-
-
-def _callback(on_step: OnStep) -> dict[str, Any]:
-    def after_step(pipeline: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        on_step(tensors["latents"])
-        return {}
-
-    return {"callback_on_step_end": after_step}
-
-
-def _old_callback(on_step: OnStep) -> dict[str, Any]:
-    def after_step(step: int, timestep: Any, latents: Tensor) -> None:
-        on_step(latents)
-
-    return {"callback": after_step, "callback_steps": 1}
-
-
-def _refuse_extras(spec: PipelineSpec, request: ImageRequest) -> None:
-    title = FAMILY_FACTS[spec.family].title
-    for what, values in (("LoRAs", request.loras), ("embeddings", request.embeddings)):
-        if values:
-            raise UnsupportedCombination(f"{title} takes no {what} here")
-    if request.vae is not None:
-        raise UnsupportedCombination(f"{title} takes no other autoencoder than its own here")
-    multiple = FAMILY_FACTS[spec.family].side_multiple_px
-    if request.width % multiple or request.height % multiple:
-        sides = f"{request.width} x {request.height}"
-        raise UnsupportedCombination(f"sides for {title} must be multiples of {multiple} pixels, not {sides}")
+    def _pipeline_for(self, request: ImageRequest) -> Any:
+        """The pipeline for the request's task, made of the same components."""
+        class_name = task_class(self._spec, request)
+        if class_name is None:
+            return self._pipeline
+        if class_name not in self._tasks:
+            self._tasks[class_name] = for_task(self._pipeline, class_name)
+        return self._tasks[class_name]
 
 
 def _own_sampler(row: Row) -> PipelineSampler:

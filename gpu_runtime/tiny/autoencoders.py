@@ -10,6 +10,8 @@ from diffusers import (
     AutoencoderKLFlux2,
     AutoencoderKLHunyuanImage,
     AutoencoderKLQwenImage,
+    AutoencoderKLQwenImage21,
+    AutoencoderKLWan,
 )
 
 from gpu_runtime.tiny.seeding import seeded
@@ -107,6 +109,38 @@ def flux2_autoencoder(*, seed: int) -> Any:
 def qwen_autoencoder(*, seed: int) -> Any:
     """AutoencoderKLQwenImage: a video autoencoder for single frames, 16 latent channels."""
     return seeded(lambda: AutoencoderKLQwenImage(base_dim=8, num_res_blocks=1), seed)
+
+
+def qwen21_autoencoder(*, seed: int) -> Any:
+    """AutoencoderKLQwenImage21: factor 16, 64 latent channels, four colour channels."""
+    return seeded(
+        lambda: AutoencoderKLQwenImage21(
+            base_dim=8, decoder_base_dim=8, dim_mult=[1, 2, 2, 2, 2], num_res_blocks=1
+        ),
+        seed,
+    )
+
+
+def wan_autoencoder(*, seed: int) -> Any:
+    """AutoencoderKLWan of Wan 2.2, in pixels of 2 x 2: factor 16, 48 latent channels."""
+    return seeded(
+        lambda: AutoencoderKLWan(
+            base_dim=8,
+            decoder_base_dim=8,
+            z_dim=48,
+            dim_mult=[1, 2, 2, 2],
+            num_res_blocks=1,
+            temperal_downsample=[False, True, True],
+            latents_mean=[0.0] * 48,
+            latents_std=[1.0] * 48,
+            is_residual=True,
+            in_channels=12,
+            out_channels=12,
+            patch_size=2,
+            scale_factor_spatial=16,
+        ),
+        seed,
+    )
 
 
 def hunyuan_autoencoder(*, seed: int) -> Any:

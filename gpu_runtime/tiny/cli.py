@@ -9,6 +9,13 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from gpu_runtime.tiny.autoencoders import SETTINGS as AUTOENCODERS
+from gpu_runtime.tiny.ip_adapters import (
+    ADAPTERS,
+    ENCODERS,
+    make_tiny_ip_adapter,
+    make_tiny_picture_encoder,
+)
 from gpu_runtime.tiny.lora import BASE_VERSIONS, FORMATS, make_tiny_lora
 from gpu_runtime.tiny.original_layout import FAMILIES as SINGLE_FILES
 from gpu_runtime.tiny.original_layout import write_single_file
@@ -21,7 +28,7 @@ from gpu_runtime.tiny.single_components import (
     make_tiny_vae,
 )
 
-KINDS = ("checkpoint", "lora", "vae", "embedding", "controlnet")
+KINDS = ("checkpoint", "lora", "vae", "embedding", "controlnet", "ip-adapter", "picture-encoder")
 
 MAX_SEED = 2**32 - 1
 
@@ -94,6 +101,8 @@ def _make(options: argparse.Namespace) -> Path:
         "vae": lambda: make_tiny_vae(family, folder, seed=seed),
         "embedding": lambda: make_tiny_embedding(family, file, seed=seed),
         "controlnet": lambda: make_tiny_controlnet(family, folder, seed=seed),
+        "ip-adapter": lambda: make_tiny_ip_adapter(family, file, seed=seed),
+        "picture-encoder": lambda: make_tiny_picture_encoder(family, folder, seed=seed),
     }
     return makers[options.kind]()
 
@@ -111,9 +120,11 @@ def _listing() -> str:
         "checkpoint": RECIPES,
         "checkpoint as a single file": SINGLE_FILES,
         "lora": BASE_VERSIONS,
-        "vae": CONTROLNETS,
+        "vae": AUTOENCODERS,
         "embedding": EMBEDDED,
         "controlnet": CONTROLNETS,
+        "ip-adapter": ADAPTERS,
+        "picture-encoder": ENCODERS,
     }
     return "\n".join(f"{kind}: {', '.join(families)}" for kind, families in rows.items())
 

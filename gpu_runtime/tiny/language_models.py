@@ -21,6 +21,8 @@ from transformers import (
     Qwen3Config,
     Qwen3ForCausalLM,
     Qwen3Model,
+    SmolLM3Config,
+    SmolLM3ForCausalLM,
     T5Config,
     T5EncoderModel,
     T5GemmaConfig,
@@ -31,6 +33,7 @@ from transformers.models.t5gemma.modeling_t5gemma import T5GemmaEncoder
 
 from gpu_runtime.tiny import language_tokenizers as tokenizers
 from gpu_runtime.tiny.seeding import seeded
+from gpu_runtime.weights.own_parts import own_part
 
 WIDTH = 16
 
@@ -40,6 +43,7 @@ SIZES = {
     "num_hidden_layers": 2,
     "num_attention_heads": 2,
 }
+FIRST_SMOLLM_MARK = 128000
 GROUPED = SIZES | {"num_key_value_heads": 1, "head_dim": 8}
 
 
@@ -85,6 +89,12 @@ def qwen3(*, seed: int, layers: int = 2, is_causal: bool = False) -> Any:
     return seeded(lambda: network(config), seed)
 
 
+def smollm3(*, seed: int) -> Any:
+    """SmolLM3, of Bria FIBO, whose vocabulary reaches to the mark that stands for an empty prompt."""
+    config = SmolLM3Config(vocab_size=FIRST_SMOLLM_MARK + 256, **(SIZES | {"num_key_value_heads": 1}))
+    return seeded(lambda: SmolLM3ForCausalLM(config), seed)
+
+
 def umt5(*, seed: int) -> Any:
     """Pile-T5, of AuraFlow, in transformers' class with a position bias in every layer."""
     config = UMT5Config(
@@ -103,3 +113,44 @@ def bert(*, seed: int) -> Any:
     """The bilingual CLIP's text side, of Hunyuan-DiT."""
     config = BertConfig(vocab_size=len(tokenizers.bert()), max_position_embeddings=77, **SIZES)
     return seeded(lambda: BertModel(config), seed)
+
+
+def multilingual_clip(*, seed: int, projected: int) -> Any:
+    """XLM-RoBERTa with a projection to CLIP's text embeddings, of Kandinsky 2.1."""
+    network = own_part("MultilingualCLIP")
+    config = network.config_class(
+        vocab_size=len(tokenizers.xlm_roberta()),
+        max_position_embeddings=128,
+        pad_token_id=1,
+        transformerDimSize=WIDTH,
+        imageDimSize=projected,
+        **SIZES,
+    )
+    return seeded(lambda: network(config), seed)
+
+
+def roberta_series(*, seed: int, projected: int) -> Any:
+    """XLM-RoBERTa with a linear layer to CLIP's width, of AltDiffusion."""
+    network = own_part("RobertaSeriesModelWithTransformation")
+    config = network.config_class(
+        vocab_size=len(tokenizers.xlm_roberta()),
+        max_position_embeddings=128,
+        pad_token_id=1,
+        project_dim=projected,
+        **SIZES,
+    )
+    return seeded(lambda: network(config), seed)
+
+
+def ldm_bert(*, seed: int) -> Any:
+    """The text encoder that was trained with the first latent diffusion."""
+    network = own_part("LDMBertModel")
+    config = network.config_class(
+        vocab_size=len(tokenizers.bert()),
+        encoder_layers=2,
+        encoder_ffn_dim=2 * WIDTH,
+        encoder_attention_heads=2,
+        head_dim=8,
+        d_model=WIDTH,
+    )
+    return seeded(lambda: network(config), seed)

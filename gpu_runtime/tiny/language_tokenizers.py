@@ -16,6 +16,7 @@ from transformers import (
     LlamaTokenizer,
     PreTrainedTokenizerFast,
     Qwen2Tokenizer,
+    XLMRobertaTokenizer,
 )
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
@@ -59,11 +60,11 @@ def qwen() -> Qwen2Tokenizer:
 
 
 @cache
-def gemma() -> GemmaTokenizer:
-    """Letters, and bytes for the rest."""
+def gemma(longest: int = 4096) -> GemmaTokenizer:
+    """Letters, and bytes for the rest; what pads to the longest pads to that many tokens."""
     pieces = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", *_BYTES, "▁", *_LETTERS]
     vocabulary = {piece: index for index, piece in enumerate(pieces)}
-    tokenizer = GemmaTokenizer(vocab=vocabulary, merges=[], model_max_length=4096, padding_side="right")
+    tokenizer = GemmaTokenizer(vocab=vocabulary, merges=[], model_max_length=longest, padding_side="right")
     return _starting_with(tokenizer, "<bos>")
 
 
@@ -115,3 +116,11 @@ def bert() -> BertTokenizer:
         *(f"##{letter}" for letter in _LETTERS),
     ]
     return BertTokenizer(vocab={piece: index for index, piece in enumerate(pieces)}, model_max_length=77)
+
+
+@cache
+def xlm_roberta() -> XLMRobertaTokenizer:
+    """Single letters of many languages, as pieces with equal scores."""
+    marks = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
+    pieces = [*marks, ("▁", -2.0), *((letter, -3.0) for letter in _LETTERS), ("<mask>", 0.0)]
+    return XLMRobertaTokenizer(vocab=pieces, model_max_length=77)

@@ -24,12 +24,17 @@ from transformers.utils import logging as transformers_logging
 
 from gpu_runtime.tiny import (
     clip,
+    first_generation,
     flow,
+    kolors,
     language_models,
     read_by_language_model,
+    read_by_processor,
     read_by_t5,
     read_by_vision_model,
     stable_diffusion,
+    structured_captions,
+    two_stages,
 )
 from gpu_runtime.tiny.files import write_safetensors
 from gpu_runtime.tiny.seeding import Seeds
@@ -67,6 +72,7 @@ RECIPES: Mapping[str, Recipe] = {
     "lumina2": read_by_language_model.lumina2,
     "cogview4": read_by_language_model.cogview4,
     "flux2-klein": read_by_language_model.flux2_klein,
+    "flux2-klein-kv": partial(read_by_language_model.flux2_klein, has_cache=True),
     "qwen-image": read_by_vision_model.qwen_image,
     "hunyuan-image": read_by_vision_model.hunyuan_image,
     "flux2": read_by_vision_model.flux2,
@@ -75,11 +81,42 @@ RECIPES: Mapping[str, Recipe] = {
     "z-image": read_by_language_model.z_image,
     "ovis-image": read_by_language_model.ovis_image,
     "prx": read_by_language_model.prx,
+    "prx-pixel": read_by_language_model.prx_pixel,
     "hidream": read_by_language_model.hidream,
+    "z-image-omni": read_by_language_model.z_image_omni,
+    "kolors": kolors.kolors,
+    "fibo": structured_captions.fibo,
+    "ideogram4": structured_captions.ideogram4,
+    "fibo2": read_by_processor.fibo2,
+    "kandinsky5": read_by_processor.kandinsky5,
+    "longcat-image": read_by_processor.longcat_image,
+    "longcat-image-edit": read_by_processor.longcat_image_edit,
+    "qwen-image-edit": read_by_processor.qwen_image_edit,
+    "dreamlite": read_by_processor.dreamlite,
+    "dreamlite-mobile": read_by_processor.dreamlite_mobile,
+    "qwen-image-2.1": read_by_processor.qwen_image_21,
+    "nucleus-image": read_by_processor.nucleus_image,
+    "kandinsky2": two_stages.kandinsky2,
+    "kandinsky2.2": two_stages.kandinsky22,
+    "stable-cascade": two_stages.stable_cascade,
+    "wuerstchen": two_stages.wuerstchen,
+    "deepfloyd-if": first_generation.deepfloyd_if,
+    "latent-diffusion": first_generation.latent_diffusion,
+    "alt-diffusion": first_generation.alt_diffusion,
+    "stable-unclip": first_generation.stable_unclip,
+    "karlo": first_generation.karlo,
+    "amused": first_generation.amused,
+    "vq-diffusion": first_generation.vq_diffusion,
+    "ldm3d": first_generation.ldm3d,
+    "unidiffuser": first_generation.unidiffuser,
 }
 """By family, or family and variant."""
 
-CLASS_NAMES_THEN = {"T5Tokenizer": "T5TokenizerFast", "TokenizersBackend": "PreTrainedTokenizerFast"}
+CLASS_NAMES_THEN = {
+    "Siglip2ImageProcessorPil": "Siglip2ImageProcessor",
+    "T5Tokenizer": "T5TokenizerFast",
+    "TokenizersBackend": "PreTrainedTokenizerFast",
+}
 """Names that released model_index.json files have for classes which the library has renamed since."""
 
 

@@ -12,6 +12,7 @@ from diffusers import (
     CogView4Transformer2DModel,
     DPMSolverMultistepScheduler,
     FlowMatchEulerDiscreteScheduler,
+    Flux2KleinKVPipeline,
     Flux2KleinPipeline,
     Flux2Transformer2DModel,
     HiDreamImagePipeline,
@@ -23,16 +24,19 @@ from diffusers import (
     OvisImagePipeline,
     OvisImageTransformer2DModel,
     PRXPipeline,
+    PRXPixelPipeline,
     PRXTransformer2DModel,
     SanaPipeline,
     SanaSprintPipeline,
     SanaTransformer2DModel,
     SCMScheduler,
+    ZImageOmniPipeline,
     ZImagePipeline,
     ZImageTransformer2DModel,
 )
+from transformers import Siglip2ImageProcessorPil
 
-from gpu_runtime.tiny import clip, language_models, language_tokenizers, t5
+from gpu_runtime.tiny import clip, language_models, language_tokenizers, t5, vision_models
 from gpu_runtime.tiny.autoencoders import (
     COGVIEW4,
     deep_compression_autoencoder,
@@ -164,8 +168,8 @@ def cogview4(seeds: Seeds) -> Any:
     )
 
 
-def flux2_klein(seeds: Seeds) -> Any:
-    """FLUX.2 klein: no guidance input, read by three layers of Qwen3."""
+def flux2_klein(seeds: Seeds, *, has_cache: bool = False) -> Any:
+    """FLUX.2 klein: no guidance input, read by three layers of Qwen3; or the form that caches references."""
     transformer = seeded(
         lambda: Flux2Transformer2DModel(
             num_layers=1,
@@ -178,7 +182,8 @@ def flux2_klein(seeds: Seeds) -> Any:
         ),
         seeds.denoiser,
     )
-    return Flux2KleinPipeline(
+    pipeline = Flux2KleinKVPipeline if has_cache else Flux2KleinPipeline
+    return pipeline(
         transformer=transformer,
         vae=flux2_autoencoder(seed=seeds.shared),
         text_encoder=language_models.qwen3(seed=seeds.shared, layers=KLEIN_LAYERS, is_causal=True),
@@ -207,6 +212,32 @@ def z_image(seeds: Seeds) -> Any:
         vae=kl_autoencoder("flux", seed=seeds.shared),
         text_encoder=language_models.qwen3(seed=seeds.shared),
         tokenizer=language_tokenizers.qwen(),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+    )
+
+
+def z_image_omni(seeds: Seeds) -> Any:
+    """Z-Image-Omni: takes pictures as well, seen by SigLIP 2."""
+    transformer = seeded(
+        lambda: ZImageTransformer2DModel(
+            dim=WIDTH,
+            n_layers=2,
+            n_refiner_layers=1,
+            n_heads=HEADS,
+            n_kv_heads=HEADS,
+            cap_feat_dim=language_models.WIDTH,
+            siglip_feat_dim=vision_models.SIGLIP_WIDTH,
+            axes_dims=list(AXES),
+        ),
+        seeds.denoiser,
+    )
+    return ZImageOmniPipeline(
+        transformer=transformer,
+        vae=kl_autoencoder("flux", seed=seeds.shared),
+        text_encoder=language_models.qwen3(seed=seeds.shared),
+        tokenizer=language_tokenizers.qwen(),
+        siglip=vision_models.siglip2(seed=seeds.shared),
+        siglip_processor=Siglip2ImageProcessorPil(),
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
     )
 
@@ -250,7 +281,33 @@ def prx(seeds: Seeds) -> Any:
         transformer=transformer,
         vae=kl_autoencoder("flux", seed=seeds.shared),
         text_encoder=language_models.t5gemma(seed=seeds.shared),
-        tokenizer=language_tokenizers.gemma(),
+        # The pipeline pads every prompt to the longest.
+        tokenizer=language_tokenizers.gemma(longest=256),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+    )
+
+
+def prx_pixel(seeds: Seeds) -> Any:
+    """PRX without an autoencoder: patches of pixels through a bottleneck, read by Qwen3-VL."""
+    transformer = seeded(
+        lambda: PRXTransformer2DModel(
+            in_channels=3,
+            patch_size=16,
+            context_in_dim=language_models.WIDTH,
+            hidden_size=WIDTH,
+            mlp_ratio=2.0,
+            num_heads=HEADS,
+            depth=2,
+            axes_dim=[8, 8],
+            bottleneck_size=16,
+            resolution_embeds=True,
+        ),
+        seeds.denoiser,
+    )
+    return PRXPixelPipeline(
+        transformer=transformer,
+        text_encoder=language_models.qwen3(seed=seeds.shared),
+        tokenizer=language_tokenizers.qwen(),
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
     )
 

@@ -14,7 +14,10 @@ from transformers import (
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
     Qwen3VLModel,
+    Siglip2VisionConfig,
+    Siglip2VisionModel,
 )
 
 from gpu_runtime.tiny import language_tokenizers as tokenizers
@@ -27,6 +30,8 @@ MARKS = {
     "image_token_id": "<|image_pad|>",
     "video_token_id": "<|video_pad|>",
 }
+
+SIGLIP_WIDTH = 24
 
 QWEN_VISION = {
     "depth": 1,
@@ -53,11 +58,13 @@ def qwen25_vl(*, seed: int) -> Any:
     return seeded(lambda: Qwen2_5_VLForConditionalGeneration(config), seed)
 
 
-def qwen3_vl(*, seed: int) -> Any:
-    """Qwen3-VL, of Krea 2."""
-    vision = QWEN_VISION | {"deepstack_visual_indexes": [0]}
-    config = Qwen3VLConfig(text_config=_qwen_text([2, 1, 1]), vision_config=vision, **_mark_ids())
-    return seeded(lambda: Qwen3VLModel(config), seed)
+def qwen3_vl(*, seed: int, layers: int = 2, is_causal: bool = False) -> Any:
+    """Qwen3-VL, of Krea 2 and Ideogram 4; with its output layer for the others."""
+    text = _qwen_text([2, 1, 1]) | {"num_hidden_layers": layers}
+    vision = QWEN_VISION | {"deepstack_visual_indexes": [0], "num_position_embeddings": 256}
+    config = Qwen3VLConfig(text_config=text, vision_config=vision, **_mark_ids())
+    network = Qwen3VLForConditionalGeneration if is_causal else Qwen3VLModel
+    return seeded(lambda: network(config), seed)
 
 
 def mistral3(*, seed: int, layers: int = 2, is_causal: bool = False) -> Any:
@@ -80,3 +87,16 @@ def mistral3(*, seed: int, layers: int = 2, is_causal: bool = False) -> Any:
     config = Mistral3Config(text_config=text, vision_config=vision)
     network = Mistral3ForConditionalGeneration if is_causal else Mistral3Model
     return seeded(lambda: network(config), seed)
+
+
+def siglip2(*, seed: int) -> Any:
+    """SigLIP 2, of Z-Image-Omni."""
+    config = Siglip2VisionConfig(
+        hidden_size=SIGLIP_WIDTH,
+        intermediate_size=2 * SIGLIP_WIDTH,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_patches=256,
+        patch_size=16,
+    )
+    return seeded(lambda: Siglip2VisionModel(config), seed)

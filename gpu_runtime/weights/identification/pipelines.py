@@ -14,6 +14,8 @@ from gpu_runtime.weights.identification.hints import few_steps
 from gpu_runtime.weights.identification.reading import open_files
 from gpu_runtime.weights.identification.said import clean
 from gpu_runtime.weights.identification.weight_files import read_json, versions
+from gpu_runtime.weights.own_parts import OWN_LIBRARIES
+from gpu_runtime.weights.refused_pipelines import REFUSED_PIPELINES, SAME_COMPONENTS
 from gpu_runtime.weights.taxonomy import ComponentFacts, Detail, FileFormat, Identified, ModelKind
 
 _NO_NETWORKS = (
@@ -27,9 +29,9 @@ _NO_NETWORKS = (
 )
 """Ends of class names that have no weights, or none that are kept."""
 
-_OWN_CODE_LIBRARIES = frozenset({"diffusers", "transformers", "stable_diffusion", "onnxruntime", "flux"})
+_OWN_CODE_LIBRARIES = OWN_LIBRARIES | {"diffusers", "transformers", "onnxruntime", "flux"}
 
-_OTHER_CLASSES = {
+OTHER_TASKS = {
     "StableDiffusionImg2ImgPipeline": "sd15",
     "StableDiffusionInstructPix2PixPipeline": "sd15",
     "LatentConsistencyModelPipeline": "sd15",
@@ -41,7 +43,17 @@ _OTHER_CLASSES = {
 }
 """Pipelines for another task over the same components."""
 
-_BY_CLASS = {"SanaSprintPipeline": "sprint", "Flux2KleinPipeline": "klein"}
+_BY_CLASS = {
+    "SanaSprintPipeline": "sprint",
+    "Flux2KleinPipeline": "klein",
+    "Flux2KleinKVPipeline": "klein",
+    "DreamLiteMobilePipeline": "mobile",
+    "LongCatImageEditPipeline": "edit",
+    "PRXPixelPipeline": "pixel",
+    "QwenImageEditPipeline": "edit",
+    "QwenImageEditPlusPipeline": "edit",
+    "ZImageOmniPipeline": "omni",
+}
 """Variants with a pipeline of their own."""
 
 
@@ -50,7 +62,9 @@ def identify_pipeline(folder: Path, index: Mapping[str, Any]) -> Identified:
     class_name = index.get("_class_name")
     if not isinstance(class_name, str):
         raise NotRecognised(f"{folder.name} needs program code of its own, which is never run")
-    family = _family_of(class_name)
+    if reason := REFUSED_PIPELINES.get(class_name):
+        raise NotRecognised(f"{folder.name} does not run here: {class_name} {reason}")
+    family = _family_of(SAME_COMPONENTS.get(class_name, class_name))
     if not family:
         raise NotRecognised(f"{folder.name} is for {class_name}, which no family here runs")
     components = tuple(_components(folder, index))
@@ -84,7 +98,7 @@ def _family_of(class_name: str) -> str:
     for family, facts in FAMILY_FACTS.items():
         if class_name in facts.pipeline_classes:
             return family
-    return _OTHER_CLASSES.get(class_name, "")
+    return OTHER_TASKS.get(class_name, "")
 
 
 def _components(folder: Path, index: Mapping[str, Any]) -> list[ComponentFacts]:

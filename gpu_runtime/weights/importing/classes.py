@@ -14,6 +14,7 @@ from diffusers import ModelMixin, SchedulerMixin
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from gpu_runtime.weights.importing.refusals import ImportRefused, RefusalCode
+from gpu_runtime.weights.own_parts import OWN_LIBRARIES, OWN_PARTS, own_part
 
 LEFT_OUT = frozenset({"StableDiffusionSafetyChecker", "IFSafetyChecker", "IFWatermarker"})
 """Checks of the pipelines themselves: safety is decided once, outside of the checkpoint."""
@@ -23,7 +24,9 @@ NETWORK, SCHEDULER, TOKENIZER, PROCESSOR = "network", "scheduler", "tokenizer", 
 
 def find_class(library: str, name: str) -> Any:  # Any: untyped in both libraries
     """The class an index names. Raises ImportRefused for anything outside the two libraries."""
-    if library == "transformers":
+    if library in ("diffusers", "transformers", *OWN_LIBRARIES) and name in OWN_PARTS:
+        found = own_part(name)
+    elif library == "transformers":
         found = getattr(transformers, name, None)
     elif library == "diffusers" or library.startswith("diffusers."):
         found = getattr(diffusers, name, None)

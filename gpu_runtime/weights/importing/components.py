@@ -27,6 +27,7 @@ from gpu_runtime.weights.importing.configs import (
 from gpu_runtime.weights.importing.refusals import ImportRefused, RefusalCode
 from gpu_runtime.weights.importing.sources import DTYPE_NAMES
 from gpu_runtime.weights.importing.writer import Planned, stored_bytes, write_safetensors
+from gpu_runtime.weights.own_parts import OWN_PARTS
 from gpu_runtime.weights.store import Placed, Store, digest_of
 
 FREE_BYTES = 256 << 20
@@ -95,7 +96,7 @@ def write_network(
     )
     return Component(
         name=name,
-        library="diffusers" if is_diffusers else "transformers",
+        library="diffusers" if is_diffusers or network_class.__name__ in OWN_PARTS else "transformers",
         class_name=network_class.__name__,
         digest=placed.digest,
         size_bytes=placed.size_bytes,

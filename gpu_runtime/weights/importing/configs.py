@@ -86,6 +86,10 @@ def to_json(values: Mapping[str, Any]) -> str:
     return json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
+_NEED_BOTH = ("UniDiffuserModel",)
+"""Networks for which an absent number of output channels does not mean as many as come in."""
+
+
 def canonical_config(network_class: Any, config: Mapping[str, Any]) -> Config:
     """The one form of a network's configuration. Any: classes of diffusers and transformers are untyped."""
     if hasattr(network_class, "load_config"):
@@ -118,7 +122,7 @@ def _canonical_diffusers(network_class: Any, config: Mapping[str, Any]) -> Confi
     if kept.get("upcast_attention", True) is None:
         del kept["upcast_attention"]
     is_repeated = kept.get("out_channels", 0) == config.get("in_channels", defaults.get("in_channels"))
-    if is_repeated and defaults.get("out_channels", 0) is None:
+    if is_repeated and defaults.get("out_channels", 0) is None and network_class.__name__ not in _NEED_BOTH:
         del kept["out_channels"]
     return {"_class_name": network_class.__name__, **kept}
 

@@ -18,6 +18,7 @@ from gpu_runtime.weights.importing.components import (
 )
 from gpu_runtime.weights.importing.configs import SHIPPED, Config, read_json, to_json
 from gpu_runtime.weights.importing.refusals import ImportRefused, RefusalCode
+from gpu_runtime.weights.own_parts import OWN_PARTS
 
 CLIP_CLASSES = ("CLIPTokenizer", "CLIPTokenizerFast")
 CLIP_TOKENS = 77
@@ -45,7 +46,8 @@ def write_tokenizer(writing: Writing, name: str, class_name: str, folder: Path) 
     """A tokenizer of either kind. Raises WeightsCorrupt or ImportRefused."""
     if class_name in CLIP_CLASSES and (pad_token := _shipped_pad_token(folder)) is not None:
         return write_clip_tokenizer(writing, name, pad_token)
-    return write_files(writing, name, "transformers", class_name, vocabulary_files(folder))
+    library = "diffusers" if class_name in OWN_PARTS else "transformers"
+    return write_files(writing, name, library, class_name, vocabulary_files(folder))
 
 
 def vocabulary_files(folder: Path) -> Mapping[str, bytes]:
