@@ -117,6 +117,11 @@ def child_environment(environment: Environment, *, database_url: str) -> dict[st
     return variables
 
 
+def tool_environment() -> dict[str, str]:
+    """The variables of a tool that runs by itself, without database and state."""
+    return {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
+
+
 def find_variable(name: str) -> str | None:
     """One variable of the process's own environment; None if unset or empty."""
     return os.environ.get(name) or None

@@ -12,6 +12,7 @@ from deploy.appliance.environment import Environment, SettingError, read_environ
 from deploy.appliance.first_run import INTERRUPTED, FirstRun
 from deploy.appliance.logs import LogSink
 from deploy.appliance.preflight import find_owner
+from deploy.appliance.speed import measure_speed
 from deploy.appliance.supervisor import Supervisor
 from deploy.appliance.terminal import Terminal
 
@@ -19,12 +20,16 @@ from deploy.appliance.terminal import Terminal
 def quickstart(arguments: list[str]) -> int:
     """Runs the appliance until it is told to stop, or until the first image with `--once`.
 
+    With `--bench` the machine's speed is measured before that.
+
     0 after a first image, whatever stopped it later; 1 if there was none; 130 if it was interrupted before.
     """
     terminal = Terminal()
     try:
         environment = read_environment()
         with own_home(environment):
+            if "--bench" in arguments and not measure_speed(environment, terminal):
+                return 1
             return _run(environment, terminal, once="--once" in arguments, verbose="--verbose" in arguments)
     except SettingError as error:
         terminal.failed(str(error))

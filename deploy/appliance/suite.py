@@ -29,8 +29,8 @@ from deploy.appliance.terminal import Terminal
 
 _BIN: Final = Path(sys.executable).parent
 # A file's tests stay in one process, since they share what is slow to set up; more than four processes would
-# need more of PostgreSQL's connections than its defaults allow.
-_PARALLEL: Final = ("--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile")
+# need more of PostgreSQL's connections than its defaults allow. The order is that of tests/slowest_first.py.
+_PARALLEL: Final = ("--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile", "--no-loadscope-reorder")
 # What some tests need besides the packages of pyproject.toml.
 _DEBIAN_PACKAGES: Final = {"shellcheck": "shellcheck"}
 # pytest's and unittest's words for "nobody said why".

@@ -35,7 +35,8 @@ def quickstart(*arguments: str, **variables: str) -> subprocess.CompletedProcess
 def test_help_names_the_options_and_the_environment() -> None:
     answer = quickstart("--help")
     assert answer.returncode == 0
-    for word in ("--once", "--verbose", "DARKROOM_HOME", "DARKROOM_PORT", "DARKROOM_DEVICE", "DATABASE_URL"):
+    options = ("--once", "--bench", "--verbose")
+    for word in (*options, "DARKROOM_HOME", "DARKROOM_PORT", "DARKROOM_DEVICE", "DATABASE_URL"):
         assert word in answer.stdout
 
 
