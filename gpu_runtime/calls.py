@@ -6,21 +6,23 @@ Knows which calls fit and how long they take, nothing about queues and events.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from gpu_runtime.batching.batch_key import BatchKey
-from gpu_runtime.batching.step_batcher import RowId
+from gpu_runtime.batching.turns import RowId
 from gpu_runtime.denoising import Prediction, predict
-from gpu_runtime.device_faults import as_fault
+from gpu_runtime.device_faults import as_fault, call_with_room
 from gpu_runtime.errors import NumericFault, OutOfMemory, RuntimeFault
 from gpu_runtime.estimates import Estimates
+from gpu_runtime.exact import divided, filled
 from gpu_runtime.families.family import Family, Row
 from gpu_runtime.held import HeldRequest
+from gpu_runtime.messages import Tier
 from gpu_runtime.weights.device_memory import PeakMeter
+from gpu_runtime.weights.family_facts import STEP_BATCHED
 from gpu_runtime.weights.residency import Residency
 
 log = logging.getLogger(__name__)
@@ -42,7 +44,12 @@ class Member:
     @property
     def row_id(self) -> RowId:
         """The row's name in the batcher."""
-        return RowId(self.held.request.request_id, self.index)
+        return self.held.row_id(self.index)
+
+    @property
+    def forward_rows(self) -> int:
+        """Denoiser rows that it brings to a call."""
+        return 1 if self.row.conditioning.negative is None else 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,20 +57,40 @@ class Called:
     """What a turn's calls gave for one row."""
 
     member: Member
-    started: float
-    """Monotonic seconds at which its call began."""
     outcome: Tensor | RuntimeFault
     """The prediction, float32 [1, C, h, w], on the device."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnCalls:
+    """What all of a turn's calls gave."""
+
+    called: list[Called]
+    computed_rows: int
+    """Forward rows of the calls that succeeded, those among them that are for nobody."""
 
 
 class DenoiserCalls:
     """Makes the calls of one engine."""
 
-    def __init__(self, residency: Residency, estimates: Estimates, meter: PeakMeter) -> None:
+    def __init__(
+        self,
+        residency: Residency,
+        estimates: Estimates,
+        meter: PeakMeter,
+        *,
+        exact_rows: int,
+        reuse_threshold: float = 0.0,
+    ) -> None:
+        """`exact_rows` and `reuse_threshold` as in `EngineConfig`."""
         self._residency = residency
         self._estimates = estimates
         self._meter = meter
+        self._exact_rows = exact_rows
+        self._reuse_threshold = reuse_threshold
         self._turns = 0
+        self._computed_rows = 0
+        """Forward rows of this turn's calls so far."""
         self._shrunk: dict[BatchKey, tuple[int, int]] = {}
         """Forward rows that fit, and the turn until which that holds."""
 
@@ -72,35 +99,55 @@ class DenoiserCalls:
         rows, until = self._shrunk.get(key, (UNLIMITED_ROWS, 0))
         return rows if self._turns < until else UNLIMITED_ROWS
 
-    def turn(self, key: BatchKey, family: Family, members: Sequence[Member]) -> list[Called]:
-        """One call for all members. Raises DeviceLost only.
+    def turn(self, key: BatchKey, family: Family, members: Sequence[Member]) -> TurnCalls:
+        """One call for all members, or several of a fixed size in the exact tier. Raises DeviceLost only.
 
-        If it fails, their requests are called one by one, and a request that fails then has one entry.
+        If one fails, its requests are called one by one, and a request that fails then has one entry.
         """
         self._turns += 1
-        return self._call(key, family, members)
+        self._computed_rows = 0
+        together: list[Sequence[Member]] = [members]
+        if _is_exact(key):
+            calls = divided([member.row for member in members], self._exact_rows)
+            together = [[members[position] for position in call] for call in calls]
+        called = [each for own in together for each in self._call(key, family, own)]
+        return TurnCalls(called=called, computed_rows=self._computed_rows)
 
     def _call(self, key: BatchKey, family: Family, members: Sequence[Member]) -> list[Called]:
-        started = time.monotonic()
         try:
             prediction = self._predict(key, family, [member.row for member in members])
         except Exception as error:  # noqa: BLE001 - the loop's edge: find whose fault it is
             fault = as_fault(error, "denoising")
         else:
+            self._computed_rows += prediction.forward_rows
+            if prediction.features:
+                prediction.features.commit([member.row for member in members])
             self._learn(key, prediction)
             return [
-                Called(member=member, started=started, outcome=_outcome(prediction, position))
+                Called(member=member, outcome=_outcome(prediction, position))
+                # Repetitions that fill up a call come after the members.
                 for position, member in enumerate(members)
             ]
         return self._blame(fault, key, family, members)
 
     def _predict(self, key: BatchKey, family: Family, rows: Sequence[Row]) -> Prediction:
         """One denoiser call; if a row does not fit even alone, once more without other weights beside it."""
+        if _is_exact(key):
+            return self._predict_exactly(key, family, rows)
         with self._meter.measure(key, "denoising", len(rows)):
-            prediction = predict(family, rows)
+            prediction = predict(family, rows, tier=key.tier, reuse_threshold=self._reuse_threshold)
         if prediction.misfits and self._residency.evict_others(key.checkpoint):
-            prediction = predict(family, rows)
+            prediction = predict(family, rows, tier=key.tier, reuse_threshold=self._reuse_threshold)
         return prediction
+
+    def _predict_exactly(self, key: BatchKey, family: Family, rows: Sequence[Row]) -> Prediction:
+        """One call of the fixed size; it is never made smaller, which would change the bytes."""
+        full = filled(rows, self._exact_rows)
+        with self._meter.measure(key, "denoising", len(full)):
+            return call_with_room(
+                lambda: predict(family, full, tier=key.tier, is_divisible=False),
+                lambda: self._residency.evict_others(key.checkpoint),
+            )
 
     def _learn(self, key: BatchKey, prediction: Prediction) -> None:
         """Remember how long the call took, or how much of it fits into memory."""
@@ -121,9 +168,14 @@ class DenoiserCalls:
         for member in members:
             by_request.setdefault(member.row_id.request_id, []).append(member)
         if len(by_request) == 1:
-            return [Called(member=members[0], started=time.monotonic(), outcome=fault)]
+            return [Called(member=members[0], outcome=fault)]
         log.warning("a shared call failed, repeating it for each of %d requests: %s", len(by_request), fault)
         return [called for own in by_request.values() for called in self._call(key, family, own)]
+
+
+def _is_exact(key: BatchKey) -> bool:
+    """Whether calls have a fixed size. Families that share no calls are exact without."""
+    return key.tier is Tier.EXACT and key.family in STEP_BATCHED
 
 
 def _outcome(prediction: Prediction, position: int) -> Tensor | RuntimeFault:

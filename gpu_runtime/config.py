@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Self
 
 RUNTIMES = ("torch", "fake")
+COMPILE_MODES = ("auto", "off", "regional", "whole")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -38,10 +39,31 @@ class EngineConfig:
     """Seconds without use after which a checkpoint leaves the device; 0 keeps it until room is needed."""
     lora_budget_mb: int = 512
     """Most megabytes of adapters kept ready."""
-    compile_denoiser: bool = False
-    """Compile each denoiser at its first call, which takes a minute or more; later calls are faster.
+    compile: str = "auto"
+    """Which part of each denoiser is compiled: "off", "regional", "whole", or "auto": regional on CUDA.
 
-    Calls with LoRAs in them run uncompiled.
+    "regional" compiles the repeated blocks in the background, for each size and number of rows that comes up;
+    requests run uncompiled meanwhile. "whole" has the first call of each wait for a minute or more. Calls
+    with adapters in them, and those of the exact tier, run uncompiled.
+    """
+    compile_cache: str = ""
+    """Folder for compiled code, so that a restart does not compile again; "" keeps none.
+
+    It holds code that is run: nobody but the appliance may write there.
+    """
+    fp8: bool = False
+    """Keep the denoisers' weights in fp8 as well, for requests of the fast tier; half as much memory again.
+
+    Of use from Hopper on; elsewhere on CUDA it has no effect.
+    """
+    reuse_threshold: float = 0.08
+    """Relative change up to which a row of the fast tier reuses what deep blocks made of it; 0 never does."""
+    exact_rows: int = 2
+    """Forward rows of every denoiser call of the exact tier, 2 to 64, even.
+
+    A guided image brings two, so that 2 computes nothing for nobody: on a CPU a call takes twice as long for
+    twice the rows. On a GPU, where more rows are nearly free, 8 lets four images share a call. With another
+    value the same seed gives other bytes.
     """
     check_invariants: bool = False
     """Run Engine.check_invariants() after every step; slow, for tests."""
@@ -53,12 +75,17 @@ class EngineConfig:
             raise ValueError(f"runtime must be one of {', '.join(RUNTIMES)}, not {self.runtime!r}")
         if self.dtype not in DTYPES:
             raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, not {self.dtype!r}")
+        if self.compile not in COMPILE_MODES:
+            raise ValueError(f"compile must be one of {', '.join(COMPILE_MODES)}, not {self.compile!r}")
         if self.device not in ("auto", "cpu") and not self.device.removeprefix("cuda:").isdigit():
             raise ValueError(f"device must be auto, cpu or cuda:N, not {self.device!r}")
         if not 1 <= self.max_rows <= 256:
             raise ValueError(f"max_rows must be 1 to 256, not {self.max_rows}")
+        if self.exact_rows % 2 or not 2 <= self.exact_rows <= 64:
+            raise ValueError(f"exact_rows must be an even number from 2 to 64, not {self.exact_rows}")
         amounts = ("weights_budget_mb", "staging_budget_mb", "keep_alive_s", "lora_budget_mb")
-        for name in ("cpu_threads", "prompt_cache_entries", "fake_step_ms", *amounts):
+        counts = ("cpu_threads", "prompt_cache_entries", "fake_step_ms", "reuse_threshold")
+        for name in (*amounts, *counts):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative")
 

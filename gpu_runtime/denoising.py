@@ -10,7 +10,10 @@ import torch
 from torch import Tensor
 
 from gpu_runtime.device_faults import call_in_halves
+from gpu_runtime.execution.calling import calling
 from gpu_runtime.families.family import Family, ForwardInputs, Row
+from gpu_runtime.feature_cache.features import CallFeatures
+from gpu_runtime.messages import Tier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,24 +32,39 @@ class Prediction:
     """Most forward rows that were computed at once; fewer than `forward_rows` after running out of memory."""
     seconds: float
     """Duration, the device's work included."""
+    features: CallFeatures | None
+    """What the rows are to remember, to be committed when the call counts; None outside the fast tier."""
     repeats_steps: bool
     """Whether the call did earlier steps as well, so that its duration is not that of one step."""
 
 
-def predict(family: Family, rows: Sequence[Row]) -> Prediction:
-    """Call the denoiser once for all rows; out of memory, in halves. Raises what the family raises."""
+def predict(
+    family: Family,
+    rows: Sequence[Row],
+    *,
+    tier: Tier = Tier.STANDARD,
+    reuse_threshold: float = 0.0,
+    is_divisible: bool = True,
+) -> Prediction:
+    """Call the denoiser once for all rows; out of memory, in halves if it `is_divisible`.
+
+    `tier` is that of all rows; `reuse_threshold` as in `EngineConfig`. Raises what the family raises.
+    """
     started = time.monotonic()
     inputs = family.rows(rows)
     total = inputs.latents.shape[0]
     fitting = 0
+    is_reusing = tier is Tier.FAST and reuse_threshold > 0
+    features = CallFeatures(rows, inputs, threshold=reuse_threshold) if is_reusing else None
 
     def forward(part: slice) -> Tensor:
         nonlocal fitting
-        predicted = family.forward(inputs, part)
+        with calling(tier, features.part(part) if features else None):
+            predicted = family.forward(inputs, part)
         fitting = max(fitting, part.stop - part.start)
         return predicted
 
-    parts = call_in_halves(forward, total)
+    parts = call_in_halves(forward, total) if is_divisible else forward(slice(0, total)).split(1)
     combined = family.combine(_stack(parts, inputs), inputs)
     # The one point of a turn where the host waits for the device.
     finite = torch.isfinite(combined).flatten(1).all(1).tolist()
@@ -57,11 +75,14 @@ def predict(family: Family, rows: Sequence[Row]) -> Prediction:
         forward_rows=total,
         fitting_rows=max(1, fitting),
         seconds=time.monotonic() - started,
+        features=features,
         repeats_steps=inputs.repeats_steps,
     )
 
 
 def _stack(parts: Sequence[Tensor | None], inputs: ForwardInputs) -> Tensor:
     """The parts as one tensor; zeros where a row did not fit."""
-    blank = torch.zeros_like(inputs.latents[:1], dtype=torch.float32)
+    # A prediction may have fewer channels than the input: mask and masked image are of the input alone.
+    like = next((part for part in parts if part is not None), inputs.latents[:1])
+    blank = torch.zeros_like(like, dtype=torch.float32)
     return torch.cat([blank if part is None else part for part in parts])

@@ -1,14 +1,16 @@
 """How long the next step of the engine may take: for the watchdog, for ETAs and for the batcher.
 
-Plain Python: durations are handed in. Until something was measured the answer is generous, because the
-watchdog kills a process that exceeds it many times over.
+Plain Python: durations are handed in. Until something was measured the watchdog is told a generous time,
+because it kills a process that exceeds it many times over; ETAs and the batcher are told what other shapes
+took for their TFLOP.
 """
 
 from __future__ import annotations
 
 from gpu_runtime.batching.batch_key import BatchKey
-from gpu_runtime.batching.step_batcher import HYSTERESIS_TURNS
+from gpu_runtime.batching.cost import row_tflop
 from gpu_runtime.batching.step_times import SMOOTHING, CallShape, StepTimes
+from gpu_runtime.batching.turns import HYSTERESIS_TURNS, UNLIMITED_ROWS
 
 UNMEASURED_CALL_S = 60.0
 """A call of a shape that never ran: SD 1.5 at 2048 pixels takes about this long on a slow CPU."""
@@ -30,6 +32,13 @@ MAX_REPEAT_PATIENCE_S = 60.0
 """Longest wait for a checkpoint whose steps would be lost: without one, a caller could wait three times what
 was done so far; much below it, images of a minute would be begun again and again."""
 
+SATURATING_TFLOP = 6.0
+"""Call of a GPU at which more rows stop being free, until it was measured: its launches alone take 10 ms, in
+which a large GPU does so much (BF16, two thirds of its peak)."""
+
+SATURATING_PIXELS = 512 * 512
+"""The same of a CPU, which one row of an ordinary picture keeps busy whatever the network."""
+
 ESTIMATE_MARGIN = 1.5
 """From a moving average to an upper estimate."""
 
@@ -37,18 +46,22 @@ ESTIMATE_MARGIN = 1.5
 class Estimates:
     """Measured durations of denoiser calls, decodes and prompt encoding, and what follows from them."""
 
-    def __init__(self) -> None:
+    def __init__(self, device_type: str = "") -> None:
+        """`device_type` is torch's, "cpu" or "cuda": it gives b* until calls were measured; "" gives none."""
+        self._device_type = device_type
         self._calls = StepTimes()
         self._decodes = StepTimes()
         self._encodes = StepTimes()
         self._call_s: float | None = None
         """Moving average over calls of all shapes."""
+        self._s_per_tflop: float | None = None
+        """The same of a call's seconds by its TFLOP: what is expected of shapes that never ran."""
 
     def record_call(self, key: BatchKey, rows: int, seconds: float) -> None:
         """One denoiser call of `rows` forward rows."""
         self._calls.record(_shape(key), rows, seconds)
-        before = seconds if self._call_s is None else self._call_s
-        self._call_s = before + SMOOTHING * (seconds - before)
+        self._call_s = _averaged(self._call_s, seconds)
+        self._s_per_tflop = _averaged(self._s_per_tflop, seconds / (rows * row_tflop(key)))
 
     def record_decode(self, key: BatchKey, images: int, seconds: float) -> None:
         """One decode."""
@@ -59,9 +72,34 @@ class Estimates:
         self._encodes.record(_encoder(key), 1, seconds)
 
     def call_cost(self, key: BatchKey, rows: int) -> float:
-        """Expected seconds of a call; proportional to the rows before anything was measured."""
+        """Expected seconds of a call; a second a row before anything was measured."""
         known = self._calls.estimate(_shape(key), rows)
-        return float(rows) if known is None else known
+        if known is not None:
+            return known
+        return float(rows) if self._s_per_tflop is None else self._s_per_tflop * rows * row_tflop(key)
+
+    def best_rows(self, key: BatchKey) -> int:
+        """b*: forward rows beyond which a call of this key takes proportionally longer.
+
+        Measured; before that what the kind of device leads to expect, and then twice the largest call so far
+        until one shows no gain. UNLIMITED_ROWS while nothing is known.
+        """
+        shape = _shape(key)
+        measured = self._calls.best_rows(shape)
+        if measured is not None:
+            return measured
+        if self._device_type == "cuda":
+            expected = SATURATING_TFLOP / row_tflop(key)
+        elif self._device_type == "cpu":
+            expected = SATURATING_PIXELS / (key.width * key.height)
+        else:
+            return UNLIMITED_ROWS
+        return max(1, round(expected), 2 * self._calls.largest(shape))
+
+    def decode_cost(self, key: BatchKey) -> float:
+        """Expected seconds of decoding one image; before it was measured, of one forward row."""
+        known = self._decodes.estimate(_shape(key), 1)
+        return self.call_cost(key, 1) if known is None else known
 
     def patience(self, load_s: float | None, repeated_turns: int = 0) -> int:
         """Turns that resident checkpoints may take before one whose load takes about `load_s`.
@@ -94,8 +132,12 @@ class Estimates:
         return ESTIMATE_MARGIN * (expected if is_resident else expected + UNMEASURED_LOAD_S)
 
 
+def _averaged(before: float | None, newest: float) -> float:
+    return newest if before is None else before + SMOOTHING * (newest - before)
+
+
 def _shape(key: BatchKey) -> CallShape:
-    return CallShape(key.family, key.width, key.height)
+    return CallShape(key.family, key.width, key.height, key.tier, key.shape)
 
 
 def _encoder(key: BatchKey) -> CallShape:

@@ -18,33 +18,36 @@ does (`[fault:oom%0.1]`, `[fault:oom@3%0.1]`), drawn once when the request is su
 
 from __future__ import annotations
 
-import hashlib
 import os
 import random
 import re
 import signal
-import struct
 import threading
 import time
-import zlib
 from dataclasses import dataclass, field
-from functools import lru_cache
 
-from gpu_runtime.batching.admission import Limits, Rejected, admit
+from gpu_runtime.batching.admission import Rejected, admit
+from gpu_runtime.batching.limits import Limits
+from gpu_runtime.batching.queue_forecast import Demand, forecast
 from gpu_runtime.config import EngineConfig
 from gpu_runtime.errors import NumericFault, OutOfMemory, RuntimeFault, UnsupportedCombination
+from gpu_runtime.fake_images import fake_jpeg, fake_png
 from gpu_runtime.messages import (
     CheckpointRef,
     EngineInfo,
     Event,
+    Forecast,
     ImageDone,
     ImageRequest,
+    Preview,
     Progress,
     RequestCanceled,
     RequestDone,
     RequestFailed,
     Timings,
 )
+from gpu_runtime.passes import passes_of
+from gpu_runtime.telemetry import TickReport
 
 SLOW_FACTOR = 10.0
 SLOW_FALLBACK_MS = 100.0
@@ -70,8 +73,13 @@ class _Held:
     submitted_at: float
     faults: tuple[FaultCode, ...]
     step: int = 0
-    """Steps done, the same for all images."""
+    """Steps done over all passes, the same for all images."""
     admitted_at: float | None = None
+
+    @property
+    def steps(self) -> int:
+        """Of one image, over all passes."""
+        return sum(each.steps for each in passes_of(self.request))
 
 
 @dataclass(slots=True)
@@ -136,6 +144,29 @@ class FakeEngine:
         """Upper estimate of the next tick in seconds; a slow fault exceeds it on purpose."""
         return self.config.fake_step_ms / 1000 * 1.5 + 0.05 if self.has_work() else 0.0
 
+    def take_ticks(self) -> list[TickReport]:
+        """Nothing: it loads, encodes and computes nothing that would be worth a report."""
+        return []
+
+    def forecast(self) -> list[Forecast]:
+        """When the held requests will be done, the next one first."""
+        row_s = (
+            self.config.fake_step_ms / 1000 / max(1, sum(len(h.request.seeds) for h in self._held.values()))
+        )
+        return forecast(
+            [
+                Demand(
+                    request_id=request_id,
+                    account=held.request.account,
+                    weight=held.request.weight,
+                    priority=held.request.priority,
+                    seconds=(held.steps - held.step) * len(held.request.seeds) * row_s,
+                    alone_s=(held.steps - held.step) * self.config.fake_step_ms / 1000,
+                )
+                for request_id, held in self._held.items()
+            ]
+        )
+
     def warm(self, checkpoint: CheckpointRef) -> None:
         """Nothing: the fake has no weights."""
 
@@ -160,10 +191,10 @@ class FakeEngine:
                 raise AssertionError(f"{request_id}: held after its last step")
 
     def _next_batch(self) -> list[_Held]:
-        """The oldest requests that fit together; an isolated one alone; the first one always."""
+        """The oldest requests of the highest class that fit together, an isolated one alone, one at least."""
         batch: list[_Held] = []
         rows = 0
-        for held in self._held.values():
+        for held in sorted(self._held.values(), key=lambda held: held.request.priority):
             rows += len(held.request.seeds)
             if batch and (rows > self.config.max_rows or held.request.is_isolated):
                 break
@@ -208,11 +239,13 @@ class FakeEngine:
             self._events.append(RequestFailed(request_id=held.request.request_id, fault=fault))
 
     def _report(self, held: _Held) -> None:
-        """Progress; after the last step the images and the end, too."""
+        """Progress and previews; after the last step the images and the end, too."""
         request = held.request
         if self._is_unfinished(held):
             if self.config.fake_step_ms:
                 self._events.append(_progress(held))
+                if request.wants_previews:
+                    self._events += [_preview(held, index) for index in range(len(request.seeds))]
             return
         self._events.append(_progress(held))
         self._events += [_image(request, index) for index in range(len(request.seeds))]
@@ -220,7 +253,7 @@ class FakeEngine:
         self._events.append(RequestDone(request_id=request.request_id, timings=_timings(held)))
 
     def _is_unfinished(self, held: _Held) -> bool:
-        return held.request.request_id in self._held and held.step < held.request.steps
+        return held.request.request_id in self._held and held.step < held.steps
 
 
 def read_faults(prompt: str, dice: random.Random) -> tuple[FaultCode, ...]:
@@ -230,36 +263,6 @@ def read_faults(prompt: str, dice: random.Random) -> tuple[FaultCode, ...]:
         for found in FAULT_CODE.finditer(prompt)
         if found["probability"] is None or dice.random() < float(found["probability"])
     )
-
-
-def fake_png(prompt: str, seed: int, *, width: int, height: int) -> bytes:
-    """A real RGB PNG of vertical colour bars that depend on prompt and seed.
-
-    Only the first line is drawn; each further line says "as above" in one PNG filter byte, and those lines
-    are compressed once per size. That costs about 0.3 ms at 512x512 instead of 10.
-    """
-    digest = hashlib.sha256(f"{seed}\0{prompt}".encode()).digest()
-    bars = [digest[i : i + 3] for i in range(0, 30, 3)]
-    line = b"\0" + b"".join(bars[x * len(bars) // width] for x in range(width))
-    head = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
-    stream = head.compress(line) + head.flush(zlib.Z_FULL_FLUSH)
-    tail, lines_as_above = _tail(width, height)
-    checksum = zlib.adler32(lines_as_above, zlib.adler32(line))
-    body = b"\x78\x01" + stream + tail + struct.pack(">I", checksum)
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", body) + _chunk(b"IEND", b"")
-
-
-@lru_cache(maxsize=8)
-def _tail(width: int, height: int) -> tuple[bytes, bytes]:
-    """All lines but the first, as the end of a raw deflate stream and uncompressed."""
-    lines = (b"\2" + bytes(3 * width)) * (height - 1)
-    deflate = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    return deflate.compress(lines) + deflate.flush(), lines
-
-
-def _chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
 def _striking(held: _Held) -> list[str]:
@@ -273,8 +276,16 @@ def _striking(held: _Held) -> list[str]:
 
 def _progress(held: _Held) -> Progress:
     images = len(held.request.seeds)
-    return Progress(
-        request_id=held.request.request_id, step=held.step * images, total=held.request.steps * images
+    return Progress(request_id=held.request.request_id, step=held.step * images, total=held.steps * images)
+
+
+def _preview(held: _Held, index: int) -> Preview:
+    request = held.request
+    return Preview(
+        request_id=request.request_id,
+        index=index,
+        step=held.step,
+        data=fake_jpeg(request.prompt, request.seeds[index]),
     )
 
 
@@ -300,5 +311,6 @@ def _timings(held: _Held) -> Timings:
         encode_s=0.0,
         denoise_s=now - admitted,
         decode_s=0.0,
+        encode_image_s=0.0,
         total_s=now - held.submitted_at,
     )

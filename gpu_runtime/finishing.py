@@ -1,7 +1,8 @@
-"""From final latents to image files: VAE decode between steps, PNG encoding in threads beside them.
+"""From latents to images: VAE decode between steps, resizing and PNG encoding in threads beside them.
 
-The decode runs on the device and so takes turns with the steps, a few images at a time. Resizing and encoding
-need no device and release the interpreter lock for most of their time.
+Most become files. Those that another pass goes on from become pixels of its size. The decode runs on the
+device and so takes turns with the steps, a few images at a time. Resizing and encoding need no device and
+release the interpreter lock for most of their time.
 """
 
 from __future__ import annotations
@@ -10,19 +11,20 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from gpu_runtime.batching.batch_key import BatchKey
-from gpu_runtime.batching.step_batcher import RowId
+from gpu_runtime.batching.turns import RowId
 from gpu_runtime.decoding import decode
 from gpu_runtime.device_faults import as_fault
 from gpu_runtime.errors import NumericFault, OutOfMemory, RuntimeFault
 from gpu_runtime.families.family import Family
 from gpu_runtime.images import Pixels, encode_png, resize, to_pixels
-from gpu_runtime.messages import CheckpointRef, ImageRequest, VaeRef
+from gpu_runtime.messages import CheckpointRef, ImageRequest, Tier, VaeRef
 
 DECODE_ROWS = 4
 """Most images a decode: it must not hold up the running rows for long, and its memory grows with it."""
@@ -31,20 +33,42 @@ ENCODE_THREADS = 2
 """One encodes while the other resizes; more would take cores from the steps on a small CPU."""
 
 
+class Purpose(StrEnum):
+    """What latents are decoded for."""
+
+    FILE = "file"
+    PIXELS = "pixels"
+    """The next pass over the image begins from them."""
+
+
+Result: TypeAlias = bytes | Pixels | RuntimeFault
+"""A PNG file, pixels, or why there is neither."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Denoised:
-    """One image whose steps are done."""
+    """One image whose steps are done, all of them or those of a pass."""
 
     row: RowId
     request: ImageRequest
+    """Of the pass."""
     key: BatchKey
     latents: Tensor
     """[1, C, h, w], float32, on the device."""
+    purpose: Purpose = Purpose.FILE
+    width: int
+    """Of the result in pixels; the decoded image is resized to it (Lanczos)."""
+    height: int
 
     @property
     def shares_with(self) -> tuple[BatchKey, str]:
         """What must be equal for two images to be decoded together."""
         return self.key, self.request.vae.digest if self.request.vae else ""
+
+    @property
+    def most_together(self) -> int:
+        """Most images in a decode with this one: the exact tier's bytes depend on none but the image."""
+        return 1 if self.key.tier is Tier.EXACT else DECODE_ROWS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,19 +89,18 @@ class DueDecode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """One encoded image, or why there is none."""
+    """What became of one image."""
 
     row: RowId
-    data: bytes
-    fault: RuntimeFault | None
+    result: Result
 
 
 class Finisher:
-    """Takes latents, gives image files, in the order in which latents came."""
+    """Takes latents, gives image files and pixels, in the order in which latents came."""
 
     def __init__(self) -> None:
         self._latents: deque[Denoised] = deque()
-        self._encoding: deque[tuple[RowId, Future[bytes]]] = deque()
+        self._encoding: deque[tuple[RowId, Future[Result]]] = deque()
         self._failed: list[Finished] = []
         self._pool = ThreadPoolExecutor(ENCODE_THREADS, thread_name_prefix="encode-image")
 
@@ -112,41 +135,44 @@ class Finisher:
             checkpoint=first.request.checkpoint,
             key=first.key,
             vae=first.request.vae,
-            images=min(alike, DECODE_ROWS),
+            images=min(alike, first.most_together),
         )
 
     def decodes_waiting(self) -> int:
         """How many decodes the latents that wait need at most."""
         return len(self._latents)
 
-    def decode(self, family: Family, vae: Any = None, *, make_room: Callable[[], int]) -> None:
+    def decode(self, family: Family, vae: Any = None, *, make_room: Callable[[], int]) -> list[RowId]:
         """Decode the oldest latents and those like them, and start encoding. Raises DeviceLost only.
 
+        Returns which they were, decoded or failed.
         `family` is the loaded checkpoint that `next_decode` named, `vae` the autoencoder
         (untyped in diffusers) if it named one. `make_room` takes other weights off the device and returns
         the bytes freed.
         """
         batch = self._take_alike()
-        latents = torch.cat([image.latents for image in batch])
         try:
+            latents = torch.cat([image.latents for image in batch])
             decoded = decode(family, latents, vae, make_room=make_room)
+            pixels = [None if each is None else _pixels_of(each) for each in decoded]
         except Exception as error:  # noqa: BLE001 - the loop's edge: these images fail, others go on
             fault = as_fault(error, "decoding an image")
-            self._failed += [Finished(row=image.row, data=b"", fault=fault) for image in batch]
-            return
-        for image, pixels in zip(batch, decoded, strict=True):
-            self._encode(image, pixels)
+            self._failed += [Finished(row=image.row, result=fault) for image in batch]
+            return [image.row for image in batch]
+        for image, each in zip(batch, pixels, strict=True):
+            self._encode(image, each)
+        return [image.row for image in batch]
 
     def fail_next_decode(self, fault: RuntimeFault) -> None:
         """Give up on the images of the next decode."""
-        self._failed += [Finished(row=image.row, data=b"", fault=fault) for image in self._take_alike()]
+        self._failed += [Finished(row=image.row, result=fault) for image in self._take_alike()]
 
     def collect(self, *, wait: bool) -> list[Finished]:
         """Images that are ready. With `wait`, blocks for the oldest when none is."""
         ready, self._failed = self._failed, []
         if wait and self._encoding and not ready:
             self._encoding[0][1].exception()
-        still: deque[tuple[RowId, Future[bytes]]] = deque()
+        still: deque[tuple[RowId, Future[Result]]] = deque()
         for row, future in self._encoding:
             if future.done():
                 ready.append(_result(row, future))
@@ -160,35 +186,39 @@ class Finisher:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _take_alike(self) -> list[Denoised]:
-        shared = self._latents[0].shares_with
-        batch = [image for image in self._latents if image.shares_with == shared][:DECODE_ROWS]
+        first = self._latents[0]
+        batch = [image for image in self._latents if image.shares_with == first.shares_with]
+        batch = batch[: first.most_together]
         taken = {image.row for image in batch}
         self._latents = deque(image for image in self._latents if image.row not in taken)
         return batch
 
-    def _encode(self, image: Denoised, decoded: Tensor | None) -> None:
-        fault: RuntimeFault | None = None
+    def _encode(self, image: Denoised, decoded: Pixels | NumericFault | None) -> None:
         if decoded is None:
-            fault = OutOfMemory("out of memory while decoding a single image")
-        elif not bool(torch.isfinite(decoded).all()):
-            fault = NumericFault("the decoded image has values that are not finite")
-        if decoded is None or fault:
-            self._failed.append(Finished(row=image.row, data=b"", fault=fault))
-            return
-        request = image.request
-        pixels = to_pixels(decoded[0])
-        future = self._pool.submit(_to_png, pixels, request.output_width, request.output_height)
-        self._encoding.append((image.row, future))
+            lack = OutOfMemory("out of memory while decoding a single image")
+            self._failed.append(Finished(row=image.row, result=lack))
+        elif isinstance(decoded, NumericFault):
+            self._failed.append(Finished(row=image.row, result=decoded))
+        else:
+            self._encoding.append((image.row, self._pool.submit(_made, image, decoded)))
 
 
-def _to_png(pixels: Pixels, width: int, height: int) -> bytes:
-    return encode_png(resize(pixels, width=width, height=height))
+def _pixels_of(decoded: Tensor) -> Pixels | NumericFault:
+    """Of one decoded image, float32 [1, 3, H, W]."""
+    if not bool(torch.isfinite(decoded).all()):
+        return NumericFault("the decoded image has values that are not finite")
+    return to_pixels(decoded[0])
 
 
-def _result(row: RowId, future: Future[bytes]) -> Finished:
+def _made(image: Denoised, pixels: Pixels) -> Result:
+    resized = resize(pixels, width=image.width, height=image.height)
+    return encode_png(resized) if image.purpose is Purpose.FILE else resized
+
+
+def _result(row: RowId, future: Future[Result]) -> Finished:
     error = future.exception()
     if error is None:
-        return Finished(row=row, data=future.result(), fault=None)
+        return Finished(row=row, result=future.result())
     if not isinstance(error, Exception):
         raise error
-    return Finished(row=row, data=b"", fault=as_fault(error, "encoding an image"))
+    return Finished(row=row, result=as_fault(error, "encoding an image"))

@@ -8,36 +8,68 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from gpu_runtime.errors import RuntimeFault
 
+if TYPE_CHECKING:
+    from gpu_runtime.telemetry import TickReport
+
 
 class Sampler(StrEnum):
-    """User-facing samplers: a noise scheduler together with its sigma schedule.
+    """User-facing samplers: the algorithm, whatever the spacing of its noise levels.
 
-    `gpu_runtime.samplers` maps each one to a diffusers class and configuration; a test asserts
-    that none is missing there.
+    `gpu_runtime.samplers` maps each one to its arithmetic; a test asserts that none is missing there. Which
+    schedules each takes is in `gpu_runtime.sampler_facts`.
     """
 
     EULER = "euler"
-    EULER_KARRAS = "euler_karras"
     EULER_A = "euler_a"
     HEUN = "heun"
+    LMS = "lms"
+    IPNDM = "ipndm"
     KDPM2 = "kdpm2"
     KDPM2_A = "kdpm2_a"
+    DPM_FAST = "dpm_fast"
+    DPM_ADAPTIVE = "dpm_adaptive"
     DPMPP_2M = "dpmpp_2m"
-    DPMPP_2M_KARRAS = "dpmpp_2m_karras"
     DPMPP_2M_SDE = "dpmpp_2m_sde"
-    DPMPP_2M_SDE_KARRAS = "dpmpp_2m_sde_karras"
+    DPMPP_2M_SDE_HEUN = "dpmpp_2m_sde_heun"
+    DPMPP_3M_SDE = "dpmpp_3m_sde"
     DPMPP_2S = "dpmpp_2s"
+    DPMPP_2S_A = "dpmpp_2s_a"
+    DPMPP_SDE = "dpmpp_sde"
+    RESTART = "restart"
     DEIS = "deis"
+    UNIPC = "unipc"
     DDIM = "ddim"
     DDPM = "ddpm"
     PNDM = "pndm"
     LCM = "lcm"
-    UNIPC = "unipc"
-    UNIPC_KARRAS = "unipc_karras"
+
+
+class SigmaSchedule(StrEnum):
+    """How a sampler's noise levels are spaced between the first and the last."""
+
+    AUTOMATIC = "automatic"
+    """As the checkpoint's own configuration says."""
+    UNIFORM = "uniform"
+    """Equal distances in time, both ends included."""
+    NORMAL = "normal"
+    """The same: AUTOMATIC1111 has two names for it."""
+    SGM_UNIFORM = "sgm_uniform"
+    """Equal distances in time, begun at the last timestep of training."""
+    SIMPLE = "simple"
+    """Every so manieth timestep of training, counted from the last one."""
+    DDIM = "ddim"
+    """Every so manieth timestep of training, counted from the first one."""
+    KARRAS = "karras"
+    EXPONENTIAL = "exponential"
+    POLYEXPONENTIAL = "polyexponential"
+    """Exponential with an exponent of 1, and so the same as exponential, as in AUTOMATIC1111."""
+    KL_OPTIMAL = "kl_optimal"
+    ALIGN_YOUR_STEPS = "align_your_steps"
+    BETA = "beta"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +141,7 @@ class Tier(StrEnum):
 
 
 class Priority(IntEnum):
-    """Classes of work; a lower one is served only while no higher one waits."""
+    """Classes of work; a lower one is served while no higher one waits, and seldom besides."""
 
     INTERACTIVE = 0
     BACKGROUND = 1
@@ -223,6 +255,8 @@ class ImageRequest:
     sampler: Sampler
     account: str
     """Opaque tenant id: rows are shared fairly between accounts."""
+    schedule: SigmaSchedule = SigmaSchedule.AUTOMATIC
+    """Spacing of the noise levels; AUTOMATIC for samplers that have their own."""
     weight: float = 1.0
     """Relative share of this account's plan, above 0."""
     is_isolated: bool = False
@@ -245,7 +279,11 @@ class ImageRequest:
     ip_adapters: tuple[IpAdapterRef, ...] = ()
     """Applied together, each at its scale; at most 3."""
     clip_skip: int = 0
-    """Last layers of the CLIP text encoders to leave out, 0 to 11, counted as diffusers' pipelines do."""
+    """Last layers of the CLIP text encoders to leave out, 0 to 11, counted as diffusers' pipelines do.
+
+    Which do so for the prompt alone; with weighted prompts, as AUTOMATIC1111, for the negative one as well.
+    Refused where CLIP gives a summary alone (Flux).
+    """
     true_guidance_scale: float = 1.0
     """Guidance by an unconditional row for checkpoints that embed `guidance_scale` (Flux); 1 is without."""
     refiner: RefinerRef | None = None
@@ -268,11 +306,13 @@ class Timings:
     load_s: float
     """Loading weights while this request waited."""
     encode_s: float
-    """Prompt encoding."""
+    """Encoding of prompts and pictures."""
     denoise_s: float
     """From the first to the last step of any of its rows."""
     decode_s: float
-    """VAE decode and image encoding after the last step."""
+    """From the last step to the end of the last VAE decode."""
+    encode_image_s: float
+    """From the last VAE decode to the event that carries this: resizing and writing image files."""
     total_s: float
     """From submit() to the event that carries this."""
 
@@ -337,6 +377,17 @@ class RequestCanceled:
 
 
 Event = Progress | Preview | ImageDone | RequestDone | RequestFailed | RequestCanceled
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """When a held request will be done if nothing else comes."""
+
+    request_id: str
+    position: int
+    """How many of the others are expected to be done before it."""
+    seconds: float
+    """From now; loads of weights and what is not yet measured left out."""
 
 
 class Residency(StrEnum):
@@ -407,6 +458,12 @@ class EngineProtocol(Protocol):
 
     def expected_step_s(self) -> float:
         """Upper estimate of the next tick's duration in seconds, for the watchdog and for ETAs."""
+
+    def take_ticks(self) -> list[TickReport]:
+        """What was done since the last call, part by part; only the latest few thousand are kept."""
+
+    def forecast(self) -> list[Forecast]:
+        """When the held requests will be done, the next one first."""
 
     def warm(self, checkpoint: CheckpointRef) -> None:
         """Make a checkpoint resident at the next idle `step()`; failures are logged, not raised.

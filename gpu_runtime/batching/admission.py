@@ -7,33 +7,20 @@ everything that would make a tensor operation fail, hang or exhaust memory is re
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
 
-from gpu_runtime.messages import ImageRequest, Sampler
+from gpu_runtime.batching.limits import Limits, Rule
+from gpu_runtime.batching.pass_rules import PASS_RULES
+from gpu_runtime.batching.picture_rules import PICTURE_RULES
+from gpu_runtime.messages import ImageRequest, Priority, PromptStyle, Sampler, SigmaSchedule, Tier
 from gpu_runtime.weights.family_facts import STEP_BATCHED, facts_of
 
 MAX_SEED = 2**32 - 1
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What this engine accepts."""
-
-    families: frozenset[str] | None = None
-    """Families it can run; None accepts any (the fake engine never looks at weights)."""
-    max_steps: Mapping[Sampler, int] = field(default_factory=dict)
-    """Samplers that allow fewer than `max_steps_default` steps."""
-    max_steps_default: int = 150
-    min_side_px: int = 16
-    max_side_px: int = 2048
-    max_output_side_px: int = 8192
-    max_images: int = 64
-    max_prompt_chars: int = 10_000
-    max_loras: int = 8
-    max_lora_scale: float = 4.0
-    """Of its absolute value."""
-    max_embeddings: int = 16
+READ_BY_CLIP = frozenset({"sd15", "sd2", "sdxl", "sd3"})
+"""Families that take all tokens of a CLIP text encoder; FLUX takes only its summary of the prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +101,39 @@ def _refuse_prompts(request: ImageRequest, limits: Limits) -> str:
     return ""
 
 
+def _refuse_clip_skip(request: ImageRequest, limits: Limits) -> str:
+    family, layers = request.checkpoint.family, request.clip_skip
+    if not 0 <= layers <= limits.max_clip_skip:
+        return f"clip_skip must be 0 to {limits.max_clip_skip}, not {layers}"
+    if layers and family not in READ_BY_CLIP:
+        return f"clip_skip is for families that read prompts by CLIP, and {family} does not"
+    return ""
+
+
+def _refuse_true_guidance(request: ImageRequest, limits: Limits) -> str:
+    family, scale, most = (
+        request.checkpoint.family,
+        request.true_guidance_scale,
+        limits.max_true_guidance_scale,
+    )
+    if not 1 <= scale <= most:
+        return f"true_guidance_scale must be 1 to {most:g}, not {scale:g}"
+    facts = facts_of(family)
+    is_input = facts is not None and not facts.has_unconditional_rows
+    if scale > 1 and not is_input:
+        return (
+            f"true_guidance_scale is for families that take guidance_scale as an input, and {family} does not"
+        )
+    return ""
+
+
+def _refuse_deadline(request: ImageRequest, limits: Limits) -> str:
+    deadline_s = request.deadline_s
+    if deadline_s is None or (math.isfinite(deadline_s) and deadline_s > 0):
+        return ""
+    return f"deadline_s must be a finite number above 0, not {deadline_s:g}"
+
+
 def _refuse_weight(request: ImageRequest, limits: Limits) -> str:
     if math.isfinite(request.weight) and request.weight > 0:
         return ""
@@ -152,16 +172,39 @@ def _refuse_embeddings(request: ImageRequest, limits: Limits) -> str:
     return ""
 
 
-RULES: tuple[Callable[[ImageRequest, Limits], str], ...] = (
+def _refuse_words(request: ImageRequest, limits: Limits) -> str:
+    """A message made from outside may carry any text where a known word belongs."""
+    for name, known in WORDS.items():
+        if not isinstance(getattr(request, name), known):
+            words = ", ".join(str(word.value) for word in known)
+            return f"{name} must be one of {words}, not {getattr(request, name)!r}"
+    return ""
+
+
+WORDS: Mapping[str, type[Enum]] = {
+    "sampler": Sampler,
+    "schedule": SigmaSchedule,
+    "prompt_style": PromptStyle,
+    "tier": Tier,
+    "priority": Priority,
+}
+"""Fields with a closed set of values."""
+
+RULES: tuple[Rule, ...] = (
+    _refuse_words,
     _refuse_family,
     _refuse_sides,
     _refuse_output_sides,
     _refuse_steps,
     _refuse_guidance,
+    _refuse_true_guidance,
+    _refuse_clip_skip,
     _refuse_seeds,
     _refuse_prompts,
     _refuse_weight,
+    _refuse_deadline,
     _refuse_loras,
     _refuse_embeddings,
+    *PICTURE_RULES,
+    *PASS_RULES,
 )
-"""Each answers "" when it has no objection, else the reason."""

@@ -1,17 +1,38 @@
 """How long a denoiser call takes, learned from the calls that were made.
 
-Keyed by (family, width, height) and by the number of forward rows (a guided image brings two). Knows
+Keyed by what decides it (`CallShape`) and by the number of forward rows (a guided image brings two). Knows
 nothing about requests, and never reads a clock: durations are handed in.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from gpu_runtime.messages import Tier
 
 SMOOTHING = 0.3
 """Weight of the newest measurement. The first call of a shape includes one-off kernel selection, and 0.3
 forgets nine tenths of it within seven calls while still averaging over a noisy neighbour."""
+
+
+MIN_MEASUREMENTS = 5
+"""Calls of a row count before it is compared with others: its first ones include one-off work."""
+
+KEPT_THROUGHPUT = 0.9
+"""b* is the fewest rows with this part of the best rows per second: what more rows gain beyond is less than
+what their longer call costs those who wait."""
+
+SHORT_CALL_S = 0.05
+"""Calls of up to this are worth sharing at any gain: they hold up nobody."""
+
+MOST_SHAPES = 1024
+"""Shapes of which measurements are kept, a kilobyte or two each: requests may come in ever new sizes. The one
+measured longest ago leaves first."""
+
+PROBE_CALLS = 256
+"""Calls of a shape after which one may again be as large as it likes: what was learned may no longer hold."""
 
 
 class CallShape(NamedTuple):
@@ -20,22 +41,56 @@ class CallShape(NamedTuple):
     family: str
     width: int
     height: int
+    tier: Tier = Tier.STANDARD
+    tokens: tuple[int, ...] = ()
+    """`BatchKey.shape`: what encoding made unusual."""
 
 
 @dataclass(slots=True)
 class StepTimes:
     """Moving averages of call durations in seconds."""
 
-    _seconds: dict[CallShape, dict[int, float]]
-
-    def __init__(self) -> None:
-        self._seconds = {}
+    _seconds: dict[CallShape, dict[int, float]] = field(default_factory=dict)
+    _measured: dict[CallShape, dict[int, int]] = field(default_factory=dict)
+    """How many calls each average is of."""
 
     def record(self, shape: CallShape, rows: int, seconds: float) -> None:
         """Take in one measured call of `rows` forward rows."""
-        of_shape = self._seconds.setdefault(shape, {})
+        # Taken out and put back: dicts keep the order in which keys came, so the first is the oldest.
+        of_shape = self._seconds[shape] = self._seconds.pop(shape, {})
         before = of_shape.get(rows)
         of_shape[rows] = seconds if before is None else before + SMOOTHING * (seconds - before)
+        measured = self._measured.setdefault(shape, {})
+        measured[rows] = measured.get(rows, 0) + 1
+        if len(self._seconds) > MOST_SHAPES:
+            oldest = next(iter(self._seconds))
+            del self._seconds[oldest], self._measured[oldest]
+
+    def best_rows(self, shape: CallShape) -> int | None:
+        """b*: forward rows beyond which a call takes proportionally longer; None without a sign of it.
+
+        Never below the rows of calls that are short anyway. Every so often None for one call, so that larger
+        ones are measured again.
+        """
+        measured = self._measured.get(shape, {})
+        known = {
+            rows: max(self._seconds[shape][rows], 1e-9)
+            for rows, calls in measured.items()
+            if calls >= MIN_MEASUREMENTS
+        }
+        if not known or sum(measured.values()) % PROBE_CALLS == PROBE_CALLS - 1:
+            return None
+        best = max(rows / seconds for rows, seconds in known.items())
+        enough = min(rows for rows, seconds in known.items() if rows / seconds >= KEPT_THROUGHPUT * best)
+        most = max(known)
+        if enough == most:
+            return None
+        return max(enough, *(rows for rows, seconds in known.items() if seconds <= SHORT_CALL_S), 1)
+
+    def largest(self, shape: CallShape) -> int:
+        """Most forward rows of which enough calls of a shape were measured, 0 before that."""
+        measured = self._measured.get(shape, {})
+        return max((rows for rows, calls in measured.items() if calls >= MIN_MEASUREMENTS), default=0)
 
     def estimate(self, shape: CallShape, rows: int) -> float | None:
         """Expected seconds of a call, None when nothing of this shape was measured.
@@ -60,7 +115,7 @@ class StepTimes:
         return _line(known, below[-2], below[-1], rows)
 
 
-def _line(known: dict[int, float], low: int, high: int, rows: int) -> float:
+def _line(known: Mapping[int, float], low: int, high: int, rows: int) -> float:
     """The value at `rows` of the line through two measurements, never falling with more rows."""
     slope = max(0.0, (known[high] - known[low]) / (high - low))
     return known[low] + slope * (rows - low)

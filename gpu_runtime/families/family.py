@@ -13,7 +13,10 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from gpu_runtime.adapters.use import LoraUse
+from gpu_runtime.controls.use import ControlUse
+from gpu_runtime.ip_adapters.use import IpAdapterUse, PicturePrompt
 from gpu_runtime.messages import ImageRequest
+from gpu_runtime.weights.loans import Loan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,16 +37,19 @@ class Conditioning:
     negative: TextEncoding | None
     """None for a request without an unconditional row: unguided, or guided by an embedded scale."""
     guidance_scale: float
+    """Weight of classifier-free guidance, for requests with an unconditional row."""
+    embedded_scale: float | None = None
+    """Guidance scale that the denoiser takes as an input besides; None where it is `guidance_scale`."""
     loras: tuple[LoraUse, ...] = ()
     """Adapters of the denoiser; those of text encoders have done their work in `positive` and `negative`."""
     shape: tuple[int, ...] = ()
     """What must be equal, besides the size, for rows to be stacked: numbers of tokens, for example."""
     pictures: Any = None
     """What the family made of the request's pictures, once for all its images; its own business."""
-    controls: tuple[Any, ...] = ()
-    """ControlNets with their pictures: `gpu_runtime.controls.use.ControlUse`."""
-    prompts_of_pictures: tuple[Any, ...] = ()
-    """IP-adapters with their pictures: `gpu_runtime.ip_adapters.use.IpAdapterUse`."""
+    controls: tuple[ControlUse, ...] = ()
+    """ControlNets with their pictures."""
+    prompts_of_pictures: tuple[IpAdapterUse, ...] = ()
+    """IP-adapters with their pictures."""
 
 
 class StepSampler(Protocol):
@@ -58,6 +64,10 @@ class StepSampler(Protocol):
         """Steps in the user's count."""
 
     @property
+    def place(self) -> tuple[int, int]:
+        """How many denoiser calls are made, and of how many; steps where those are not known beforehand."""
+
+    @property
     def timestep(self) -> float:
         """The timestep of the next denoiser call, on the training scale."""
 
@@ -66,6 +76,28 @@ class StepSampler(Protocol):
 
     def advance(self, prediction: Tensor, latents: Tensor) -> Tensor:
         """The latents one call later."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """Where one pass over an image begins and ends, when it is not the request's only one."""
+
+    latents: Tensor | None = None
+    """Float32 [1, C, h, w] of this pass's size, on the device, scaled as samplers have them: what the pass
+    before left. They take the place of the encoded image. Without `begin_at` the pass is like img2img: noise
+    is added for the request's `strength`. With it none is: they are at that noise level already."""
+    pixels: Tensor | None = None
+    """Instead of `latents`: float32 [1, 3, height, width], -1 to 1, of this pass's size, encoded here."""
+    vae: Any = None
+    """Encodes `pixels`; None is the checkpoint's own autoencoder (any of diffusers' untyped classes)."""
+    begin_at: float | None = None
+    """Share of the noise schedule that earlier passes have done (diffusers' `denoising_start`), 0 to 1."""
+    end_at: float | None = None
+    """Share of it after which this pass stops and another goes on (diffusers' `denoising_end`), 0 to 1."""
+
+
+WHOLE = Start()
+"""The only pass over an image: from noise, or from the request's own image."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -93,7 +125,8 @@ class ForwardInputs:
     """One denoiser call: first the conditional row of each image, then the unconditional ones."""
 
     latents: Tensor
-    """[B, C, h, w], the denoiser's dtype, on the device; scaled to the denoiser's range."""
+    """[B, C, h, w], the denoiser's dtype, on the device; scaled to the denoiser's range. C counts the rows'
+    further channels too."""
     timesteps: Tensor
     """[B], float32, on the device, 0 to 1000: the training scale, whatever scale the denoiser wants."""
     context: Tensor
@@ -108,6 +141,12 @@ class ForwardInputs:
     """What else the family's denoiser takes for each forward row: first dimension B."""
     loras: tuple[tuple[LoraUse, ...], ...] = ()
     """Adapters of each forward row; empty when no row has any."""
+    controls: tuple[tuple[ControlUse, ...], ...] = ()
+    """ControlNets that act on each forward row now; empty when none acts on any."""
+    prompts_of_pictures: tuple[tuple[PicturePrompt, ...], ...] = ()
+    """IP-adapters of each forward row; empty when no row has any."""
+    networks: Mapping[Loan, Any] = field(default_factory=dict)
+    """What was lent for this call: ControlNets and IP-adapters, untyped in diffusers."""
     repeats_steps: bool = False
     """Whether the call repeats earlier steps first, and so takes longer than others."""
 
@@ -124,11 +163,19 @@ class Family(Protocol):
     def vae(self) -> Any:
         """Its own autoencoder, untyped in diffusers; None where `decode` runs none."""
 
-    def encode(self, request: ImageRequest) -> Conditioning:
-        """Encode the prompts. Prompts seen lately are not encoded again."""
+    def encode(self, request: ImageRequest, vae: Any = None) -> Conditioning:
+        """Encode the prompts and the pictures. Prompts seen lately are not encoded again.
 
-    def begin(self, request: ImageRequest, index: int, conditioning: Conditioning) -> Row:
-        """Noise and sampler of one image."""
+        `vae` as in `decode`. Raises UnsupportedCombination.
+        """
+
+    def begin(
+        self, request: ImageRequest, index: int, conditioning: Conditioning, start: Start = WHOLE
+    ) -> Row:
+        """Noise and sampler of one image; `conditioning` is of this request and size.
+
+        Raises UnsupportedCombination.
+        """
 
     def rows(self, rows: Sequence[Row]) -> ForwardInputs:
         """Gather the inputs of one call. Changes no row's position."""

@@ -7,13 +7,18 @@ distilled to take the guidance scale as an input brings one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import chain
 
 import torch
 from torch import Tensor
 
 from gpu_runtime.adapters.use import LoraUse
+from gpu_runtime.controls.use import ControlUse, acting
 from gpu_runtime.devices import DevicePlan
 from gpu_runtime.families.family import ForwardInputs, Row, TextEncoding
+from gpu_runtime.ip_adapters.use import PicturePrompt
+from gpu_runtime.weights.loans import Lend, Loan
 
 
 def gather(rows: Sequence[Row], plan: DevicePlan) -> ForwardInputs:
@@ -22,7 +27,7 @@ def gather(rows: Sequence[Row], plan: DevicePlan) -> ForwardInputs:
     `pooled` is filled where the prompts have it; `extra` is the family's business. Changes no row.
     """
     guided = tuple(i for i, row in enumerate(rows) if row.conditioning.negative is not None)
-    scaled = [row.sampler.scale(row.latents) for row in rows]
+    scaled = [_scaled(row) for row in rows]
     times = [row.sampler.timestep for row in rows]
     scales = [rows[i].conditioning.guidance_scale for i in guided]
     prompts = [row.conditioning.positive for row in rows]
@@ -35,7 +40,16 @@ def gather(rows: Sequence[Row], plan: DevicePlan) -> ForwardInputs:
         guidance=_column(scales, plan.device).view(-1, 1, 1, 1),
         pooled=_pooled(prompts),
         loras=_loras(rows, guided),
+        controls=_controls(rows, guided),
+        prompts_of_pictures=_prompts_of_pictures(rows, guided),
     )
+
+
+def with_lent(inputs: ForwardInputs, lend: Lend) -> ForwardInputs:
+    """The inputs with the networks that its ControlNets and IP-adapters are. Raises as `Lend`."""
+    loans: dict[Loan, None] = dict.fromkeys(use.loan for use in chain.from_iterable(inputs.controls))
+    loans |= dict.fromkeys(prompt.loan for prompt in chain.from_iterable(inputs.prompts_of_pictures))
+    return replace(inputs, networks=lend(loans)) if loans else inputs
 
 
 def combine(prediction: Tensor, inputs: ForwardInputs) -> Tensor:
@@ -69,6 +83,12 @@ def embedded_scales(rows: Sequence[Row], width: int, plan: DevicePlan) -> Tensor
     return torch.nn.functional.pad(embedding, (0, width % 2)).to(plan.device)
 
 
+def _scaled(row: Row) -> Tensor:
+    """What the denoiser takes of a row: the latents at its scale, then the further channels as they are."""
+    latents = row.sampler.scale(row.latents)
+    return latents if row.channels is None else torch.cat([latents, row.channels], dim=1)
+
+
 def _pooled(prompts: Sequence[TextEncoding]) -> Tensor | None:
     pooled = [prompt.pooled for prompt in prompts if prompt.pooled is not None]
     return torch.cat(pooled) if pooled else None
@@ -78,6 +98,25 @@ def _loras(rows: Sequence[Row], guided: Sequence[int]) -> tuple[tuple[LoraUse, .
     """An unconditional row has the adapters of its image; empty where no image has any."""
     own = [row.conditioning.loras for row in rows]
     return (*own, *(own[i] for i in guided)) if any(own) else ()
+
+
+def _controls(rows: Sequence[Row], guided: Sequence[int]) -> tuple[tuple[ControlUse, ...], ...]:
+    """Both forward rows of an image have the same; empty where none acts now."""
+    own = [
+        acting(row.conditioning.controls, *row.sampler.place) if row.conditioning.controls else ()
+        for row in rows
+    ]
+    return (*own, *(own[i] for i in guided)) if any(own) else ()
+
+
+def _prompts_of_pictures(rows: Sequence[Row], guided: Sequence[int]) -> tuple[tuple[PicturePrompt, ...], ...]:
+    """An unconditional row has its image's adapters with what stands for no picture."""
+    uses = [row.conditioning.prompts_of_pictures for row in rows]
+    if not any(uses):
+        return ()
+    conditional = [tuple(use.conditional for use in own) for own in uses]
+    unconditional = [tuple(use.unconditional for use in uses[i] if use.unconditional) for i in guided]
+    return (*conditional, *unconditional)
 
 
 def _column(values: Sequence[float], device: torch.device) -> Tensor:

@@ -22,6 +22,34 @@ def require_prompt_only(in_channels: int, latent_channels: int, *, mask_channels
     raise UnsupportedCombination(f"this checkpoint needs {needs}; it makes none from a prompt alone")
 
 
+def require_pictures(
+    request: ImageRequest,
+    in_channels: int,
+    latent_channels: int,
+    *,
+    mask_channels: int = 1,
+    takes_references: bool = False,
+) -> bool:
+    """Whether the denoiser takes a mask and the masked image beside its latents.
+
+    The numbers are as in `require_prompt_only`. Raises UnsupportedCombination for a denoiser that takes
+    something else, and for a request whose pictures do not fit it.
+    """
+    if request.mask is not None and request.image is None:
+        raise UnsupportedCombination("a mask says what of an image to change, and there is no image")
+    if request.references and not takes_references:
+        raise UnsupportedCombination("this checkpoint works from one image, not from reference pictures")
+    fills_in = in_channels == 2 * latent_channels + mask_channels
+    if not fills_in and in_channels != latent_channels and request.image is not None:
+        # Told apart from a request that only forgot its image.
+        raise UnsupportedCombination(
+            f"denoisers with {in_channels - latent_channels} further channels of input are not served"
+        )
+    if not fills_in or request.mask is None:
+        require_prompt_only(in_channels, latent_channels, mask_channels=mask_channels)
+    return fills_in
+
+
 def latent_sides(request: ImageRequest, *, factor: int, patch: int = 1) -> tuple[int, int]:
     """Height and width of the latents; `factor` image pixels a latent pixel, `patch` of those a token.
 

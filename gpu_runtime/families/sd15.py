@@ -18,13 +18,19 @@ import torch
 from torch import Tensor
 
 from gpu_runtime.adapters.applied import applied
-from gpu_runtime.adapters.text import TextAdapters, run_clip
+from gpu_runtime.controls.unet import prepare_controls, residuals
 from gpu_runtime.errors import UnsupportedCombination
-from gpu_runtime.families.family import Conditioning, ForwardInputs, Row, TextEncoding
-from gpu_runtime.families.guidance import combine, embedded_scales, gather
-from gpu_runtime.families.image_inputs import latent_sides, require_prompt_only
-from gpu_runtime.families.prompt_cache import PromptCache
+from gpu_runtime.families.family import WHOLE, Conditioning, ForwardInputs, Row, Start, TextEncoding
+from gpu_runtime.families.guidance import combine, embedded_scales, gather, with_lent
+from gpu_runtime.families.starting import Starts
+from gpu_runtime.ip_adapters import cross_attention
+from gpu_runtime.ip_adapters.attending import attending
+from gpu_runtime.ip_adapters.kinds import unet_kind
+from gpu_runtime.ip_adapters.reading import PictureReader
 from gpu_runtime.messages import ImageRequest
+from gpu_runtime.prompts.clip import ClipReader, final_norm, hidden_layer
+from gpu_runtime.prompts.pairs import encode_pair, shape_of
+from gpu_runtime.prompts.reading import Reading, reading_of
 from gpu_runtime.samplers import SamplerFactory, SchedulerConfig, pipeline_config
 from gpu_runtime.weights.source import WeightsSource
 
@@ -63,9 +69,14 @@ class StableDiffusion15:
         self._plan = source.plan
         self._adapters = source.adapters
         self._networks = {"unet": self._parts.unet, "text_encoder": self._parts.text_encoder}
-        self._prompts = PromptCache(source.prompt_cache_entries)
-        self._samplers = SamplerFactory(self._parts.scheduler_config, self._plan.device)
-        self._vae_factor: int = 2 ** (len(self._parts.vae.config.block_out_channels) - 1)
+        self._prompts = source.prompts
+        self._lend = source.lend
+        kind = unet_kind(self._parts.unet)
+        self._seer = PictureReader(kind=kind, plan=source.plan, lend=source.lend, kept=source.prompts)
+        self._encoders = source.identity("tokenizer", "text_encoder")
+        self._chunk = int(self._parts.tokenizer.model_max_length)
+        samplers = SamplerFactory(self._parts.scheduler_config, self._plan.device)
+        self._starts = Starts(self._parts.unet, self._parts.vae, samplers, self._plan.device)
         self._scale_width: int | None = self._parts.unet.config.time_cond_proj_dim
         """Of the guidance embedding, for UNets distilled to take the scale as an input; else None."""
 
@@ -74,29 +85,42 @@ class StableDiffusion15:
         """The checkpoint's own autoencoder."""
         return self._parts.vae
 
-    def encode(self, request: ImageRequest) -> Conditioning:
-        """Encode the prompts, the negative one only where it counts. Raises UnsupportedCombination."""
-        self._require_text_to_image()
+    def encode(self, request: ImageRequest, vae: Any = None) -> Conditioning:
+        """Encode the pictures and the prompts, the negative one only where it counts.
+
+        Raises UnsupportedCombination.
+        """
+        if self._parts.unet.config.class_embed_type is not None:
+            raise UnsupportedCombination("this checkpoint makes variations of an image, none from a prompt")
         loras = self._adapters.uses(request.loras, request.checkpoint.family, self._networks)
-        adapters = TextAdapters(loras, self._adapters.words(request.embeddings))
+        reading = reading_of(request, loras, self._adapters)
         is_guided = request.guidance_scale > 1 and self._scale_width is None
+        negative_prompt = request.negative_prompt if is_guided else None
+        positive, negative = encode_pair(
+            reading, request.prompt, negative_prompt, self._encode_text, chunk=self._chunk
+        )
         return Conditioning(
-            positive=self._encode_text(request.prompt, adapters),
-            negative=self._encode_text(request.negative_prompt, adapters) if is_guided else None,
+            positive=positive,
+            negative=negative,
             guidance_scale=request.guidance_scale,
             loras=loras,
+            pictures=self._starts.pictures(request, vae),
+            controls=prepare_controls(
+                request, self._parts.unet.config, self._parts.vae.config, self._plan, self._lend
+            ),
+            prompts_of_pictures=self._seer.read(request, is_guided=is_guided),
+            shape=shape_of(positive, chunk=self._chunk),
         )
 
-    def begin(self, request: ImageRequest, index: int, conditioning: Conditioning) -> Row:
+    def begin(
+        self, request: ImageRequest, index: int, conditioning: Conditioning, start: Start = WHOLE
+    ) -> Row:
         """Noise and sampler of image `index`. Raises UnsupportedCombination."""
-        sides = latent_sides(request, factor=self._vae_factor)
-        sampler = self._samplers.make(request.sampler, steps=request.steps, seed=request.seeds[index])
-        latents = sampler.initial_latents((int(self._parts.unet.config.in_channels), *sides))
-        return Row(conditioning=conditioning, sampler=sampler, latents=latents)
+        return self._starts.row(request, index, conditioning, start)
 
     def rows(self, rows: Sequence[Row]) -> ForwardInputs:
         """Gather one call: conditional rows of all images, then unconditional rows of the guided ones."""
-        inputs = gather(rows, self._plan)
+        inputs = with_lent(gather(rows, self._plan), self._lend)
         if self._scale_width is None:
             return inputs
         scales = embedded_scales(rows, self._scale_width, self._plan)
@@ -104,12 +128,17 @@ class StableDiffusion15:
 
     def forward(self, inputs: ForwardInputs, part: slice) -> Tensor:
         """The UNet's raw prediction for these forward rows, float32 [len, C, h, w]."""
-        with applied(self._parts.unet, "unet", inputs.loras[part]):
-            predicted: Tensor = self._parts.unet(
+        unet, pictures = self._parts.unet, inputs.prompts_of_pictures[part]
+        with (
+            applied(unet, "unet", inputs.loras[part]),
+            attending(unet, pictures, inputs.networks, cross_attention.attach),
+        ):
+            predicted: Tensor = unet(
                 inputs.latents[part],
                 inputs.timesteps[part],
                 encoder_hidden_states=inputs.context[part],
                 **{name: values[part] for name, values in inputs.extra.items()},
+                **residuals(inputs, part),
                 return_dict=False,
             )[0]
         # float32 from here on: guidance subtracts two nearly equal numbers and samplers integrate.
@@ -125,19 +154,23 @@ class StableDiffusion15:
         image: Tensor = vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0]
         return image
 
-    def _require_text_to_image(self) -> None:
-        config = self._parts.unet.config
-        require_prompt_only(config.in_channels, self._parts.vae.config.latent_channels)
-        if config.class_embed_type is not None:
-            raise UnsupportedCombination("this checkpoint makes variations of an image, none from a prompt")
+    def _encode_text(self, reading: Reading, text: str, chunks: int | None) -> TextEncoding:
+        key = (self._encoders, text, reading.key, chunks)
+        return self._prompts.get(key, lambda: self._run_text_encoder(text, reading, chunks))
 
-    def _encode_text(self, text: str, adapters: TextAdapters) -> TextEncoding:
-        return self._prompts.get((text, adapters.key), lambda: self._run_text_encoder(text, adapters))
-
-    def _run_text_encoder(self, text: str, adapters: TextAdapters) -> TextEncoding:
-        """[1, 77, width] (the tokenizer's length); longer prompts are cut there."""
+    def _run_text_encoder(self, text: str, reading: Reading, chunks: int | None) -> TextEncoding:
+        """[1, 77 a chunk, width] (the tokenizer's length)."""
         tokenizer, encoder = self._parts.tokenizer, self._parts.text_encoder
         # Few checkpoints mask the padding; those that do say so in the text encoder's configuration.
         is_masked = bool(encoder.config.to_dict().get("use_attention_mask", False))
-        encoded = run_clip(tokenizer, encoder, "text_encoder", text, adapters, is_masked=is_masked)
-        return TextEncoding(tokens=encoded[0].to(dtype=self._plan.dtype))
+        reader = ClipReader(tokenizer, encoder, "text_encoder", reading, self._chunk, is_masked)
+
+        def pick(output: Any) -> Tensor:  # a transformers output
+            if not reading.clip_skip:
+                last: Tensor = output[0]
+                return last
+            skipped: Tensor = final_norm(encoder)(hidden_layer(output, reading.clip_skip + 1))
+            return skipped
+
+        encoded = reader.encode(text, pick=pick, chunks=chunks, output_hidden_states=True)
+        return TextEncoding(tokens=encoded.tokens.to(dtype=self._plan.dtype))

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from typing import Any
 
 import torch
-from torch import nn
 
 from gpu_runtime.adapters.bank import AdapterBank
 from gpu_runtime.config import EngineConfig
 from gpu_runtime.devices import DevicePlan
+from gpu_runtime.execution.preparing import Execution
 from gpu_runtime.families.family import Family
 from gpu_runtime.families.registry import LoadFamily
 from gpu_runtime.messages import CheckpointRef
+from gpu_runtime.prompts.cache import PromptCache
 from gpu_runtime.weights.budget import (
     CPU_MOST,
     CPU_SHARE,
@@ -24,22 +27,14 @@ from gpu_runtime.weights.budget import (
     configured_bytes,
 )
 from gpu_runtime.weights.device_memory import free_host_bytes, usable_device_bytes
+from gpu_runtime.weights.loans import Loan
 from gpu_runtime.weights.residency import AskNetwork, Residency
-from gpu_runtime.weights.slots import Prepare, SlotPool
+from gpu_runtime.weights.slots import SlotPool
 from gpu_runtime.weights.source import ResidentSource
 from gpu_runtime.weights.staging import Staging
 
 GENERIC = "generic"
 """Entry of the family registry that takes every family without one of its own, as a whole pipeline."""
-
-DENOISERS = frozenset({"FluxTransformer2DModel", "SD3Transformer2DModel", "UNet2DConditionModel"})
-"""Classes whose calls are compiled when the configuration asks for it."""
-
-COMPILE_BACKEND = "inductor"
-
-RECOMPILE_LIMIT = 64
-"""dynamo gives up on a function after 8 graphs, and all denoisers count as one function: each architecture
-needs one for its first batch size and resolution and another for any."""
 
 
 def open_residency(
@@ -53,6 +48,7 @@ def open_residency(
 ) -> Residency:
     """An empty residency for this device. `wanted` and `clock` are as in `Residency`."""
     adapters = AdapterBank(config.lora_budget_mb * MIB)
+    prompts = PromptCache(config.prompt_cache_entries)
 
     def load(checkpoint: CheckpointRef, ask_network: AskNetwork) -> Family:
         # Ordinary tensors although every caller is in inference mode: what is loaded outlives the call, and
@@ -63,20 +59,25 @@ def open_residency(
                 plan,
                 ask_network=ask_network,
                 adapters=adapters,
-                prompt_cache_entries=config.prompt_cache_entries,
+                prompts=prompts,
+                lend=partial(lend, checkpoint.digest),
             )
             loader = families.get(checkpoint.family) or families[GENERIC]
             return loader(checkpoint, source)
 
+    def lend(beside: str, loans: Collection[Loan]) -> Mapping[Loan, Any]:
+        return residency.borrow(loans, beside=beside)
+
     free_bytes = free_host_bytes()
     staging_bytes = configured_bytes(config.staging_budget_mb) or round(STAGING_SHARE * free_bytes)
-    return Residency(
+    residency = Residency(
         load,
         device=plan.device,
         dtype=plan.dtype,
         pool=SlotPool(
             is_copying=plan.device.type != "cpu",
-            prepare=_compiler() if config.compile_denoiser else None,
+            is_channels_last=plan.is_channels_last,
+            prepare=Execution(config, plan).prepare,
         ),
         staging=Staging(plan.device, budget_bytes=staging_bytes),
         allowance=allowance_of(config, plan.device, peaks, clock=clock, free_host=free_bytes),
@@ -85,6 +86,7 @@ def open_residency(
         keep_alive_s=config.keep_alive_s,
         clock=clock,
     )
+    return residency
 
 
 def allowance_of(
@@ -112,14 +114,3 @@ def allowance_of(
     # Once, at the start: later the weights themselves are part of what is not free.
     on_host = Allowance(target_bytes=round(CPU_SHARE * free_host), most_bytes=round(CPU_MOST * free_host))
     return lambda: on_host
-
-
-def _compiler() -> Prepare:
-    torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
-
-    def compile_denoiser(module: nn.Module) -> None:
-        if type(module).__name__ in DENOISERS:
-            # In place: the module keeps its class, its configuration and its names.
-            module.compile(backend=COMPILE_BACKEND)
-
-    return compile_denoiser

@@ -63,15 +63,18 @@ def weights_bytes(folder: Path, dtype: torch.dtype) -> int:
     return _weights_bytes(folder, component_stamp(folder), dtype)
 
 
+def file_bytes(file: Path, dtype: torch.dtype) -> int:
+    """Bytes of one safetensors file's tensors once they have the dtype. Raises WeightsCorrupt."""
+    return sum(
+        tensor.size_bytes if tensor.dtype.startswith(WHOLE_NUMBERS) else tensor.elements * dtype.itemsize
+        for tensor in read_header(file).tensors.values()
+    )
+
+
 @lru_cache(maxsize=4096)
 def _weights_bytes(folder: Path, stamp: Stamp, dtype: torch.dtype) -> int:
     try:
         files = weight_files(folder)
     except CheckpointMissing:
         return 0
-    total = 0
-    for file in files:
-        for tensor in read_header(file).tensors.values():
-            is_converted = not tensor.dtype.startswith(WHOLE_NUMBERS)
-            total += tensor.elements * dtype.itemsize if is_converted else tensor.size_bytes
-    return total
+    return sum(file_bytes(file, dtype) for file in files)

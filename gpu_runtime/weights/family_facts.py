@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gpu_runtime.messages import Sampler
+from gpu_runtime.messages import ImageRequest, Sampler, SigmaSchedule
+from gpu_runtime.sampler_facts import ANY_SCHEDULE, OWN_LEVELS
 from gpu_runtime.weights.generic_families import GENERIC_FAMILIES, GenericFamily
 
 NOISE_SAMPLERS = tuple(Sampler)
@@ -43,13 +44,17 @@ class FamilyFacts:
     guidance_scale: float
     sampler: Sampler
     samplers: tuple[Sampler, ...] = NOISE_SAMPLERS
+    schedules: frozenset[SigmaSchedule] = ANY_SCHEDULE
     lora_targets: tuple[str, ...] = ()
     """Families whose LoRAs fit this one; always includes itself when LoRAs are supported."""
+    control_classes: tuple[str, ...] = ()
+    """Classes of ControlNets, as their config.json names them, that checkpoints of the family take."""
     vae_targets: tuple[str, ...] = ()
     """Families whose autoencoders fit this one besides its own."""
     side_multiple_px: int = 8
     has_unconditional_rows: bool = True
-    """Whether a guided image brings a second forward row; not where the scale is an input of the network."""
+    """Whether `guidance_scale` above 1 brings a second forward row; not where it is an input of the network,
+    and then `true_guidance_scale` does."""
     variants: Mapping[str, VariantFacts] | None = None
 
 
@@ -67,6 +72,7 @@ _ROWS = (
         guidance_scale=7.5,
         sampler=Sampler.DPMPP_2M,
         lora_targets=("sd15",),
+        control_classes=("ControlNetModel",),
         variants={"lcm": VariantFacts(steps=6, guidance_scale=1.5, sampler=Sampler.LCM)},
     ),
     FamilyFacts(
@@ -79,6 +85,7 @@ _ROWS = (
         guidance_scale=7.5,
         sampler=Sampler.DPMPP_2M,
         lora_targets=("sd2",),
+        control_classes=("ControlNetModel",),
         vae_targets=("sd15",),
         variants={"turbo": _TURBO},
     ),
@@ -96,6 +103,7 @@ _ROWS = (
         guidance_scale=6.0,
         sampler=Sampler.DPMPP_2M,
         lora_targets=("sdxl",),
+        control_classes=("ControlNetModel", "ControlNetUnionModel"),
         variants={"turbo": _TURBO, "lightning": _LIGHTNING},
     ),
     FamilyFacts(
@@ -108,7 +116,9 @@ _ROWS = (
         guidance_scale=4.5,
         sampler=Sampler.EULER,
         samplers=FLOW_SAMPLERS,
+        schedules=OWN_LEVELS,
         lora_targets=("sd3",),
+        control_classes=("SD3ControlNetModel",),
         side_multiple_px=16,
         variants={"turbo": VariantFacts(steps=4, guidance_scale=1.0)},
     ),
@@ -122,7 +132,9 @@ _ROWS = (
         guidance_scale=3.5,
         sampler=Sampler.EULER,
         samplers=FLOW_SAMPLERS,
+        schedules=OWN_LEVELS,
         lora_targets=("flux",),
+        control_classes=("FluxControlNetModel",),
         side_multiple_px=16,
         has_unconditional_rows=False,
         variants={"schnell": VariantFacts(steps=4, guidance_scale=0.0)},
@@ -149,6 +161,7 @@ def _without_sharing(row: GenericFamily) -> FamilyFacts:
         guidance_scale=row.guidance_scale,
         sampler=row.sampler,
         samplers=(row.sampler,),
+        schedules=OWN_LEVELS,
         side_multiple_px=row.side_multiple_px,
         variants=variants or None,
     )
@@ -163,6 +176,7 @@ NEEDS_MORE_THAN_A_PROMPT: Mapping[str, str] = {
     "inpaint": "an image and a mask",
     "fill": "an image and a mask",
     "pix2pix": "an image to edit",
+    "edit": "a picture to edit",
     "control": "a control image",
     "depth": "a depth image",
     "canny": "an edge image",
@@ -175,3 +189,22 @@ NEEDS_MORE_THAN_A_PROMPT: Mapping[str, str] = {
 def facts_of(family: str) -> FamilyFacts | None:
     """The row of a family, None for an unknown one."""
     return FAMILY_FACTS.get(family)
+
+
+def forward_rows(request: ImageRequest) -> int:
+    """Denoiser rows that one image of this request brings: two when guided by an unconditional row."""
+    facts = facts_of(request.checkpoint.family)
+    is_by_rows = facts is None or facts.has_unconditional_rows
+    scale = request.guidance_scale if is_by_rows else request.true_guidance_scale
+    return 2 if scale > 1 else 1
+
+
+def steps_from_picture(family: str, steps: int, strength: float) -> int:
+    """Steps that are done of `steps` when an image begins from a picture; 0 where none is left.
+
+    Pipelines of rectified flows round the steps left out down, those of Stable Diffusion the steps done.
+    """
+    exact = steps * strength
+    facts = facts_of(family)
+    is_flow = facts is not None and facts.samplers == FLOW_SAMPLERS
+    return steps - int(steps - exact) if is_flow else int(exact)

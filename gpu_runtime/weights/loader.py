@@ -23,6 +23,7 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from diffusers.utils import logging as diffusers_logging
+from huggingface_hub.errors import StrictDataclassError
 from transformers import (
     CLIPTextModel,
     CLIPTextModelWithProjection,
@@ -138,7 +139,7 @@ def load_module(network_class: Any, folder: Path, *, dtype: torch.dtype, device:
             )
     except ImportError as error:
         raise UnsupportedCombination(f"{folder} needs a package that is not installed: {error}") from error
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, StrictDataclassError) as error:
         if isinstance(error, torch.OutOfMemoryError):
             raise
         raise WeightsCorrupt(f"{folder} could not be loaded: {error}") from error

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from accelerate import init_empty_weights  # type: ignore[import-untyped]  # it ships no types
+from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.initialization import no_init_weights
@@ -64,13 +65,7 @@ def architecture_of(
 
     Raises TypeError or ValueError for a strange `config`, UnsupportedCombination for a quantised network.
     """
-    own = own_settings(network_class.__name__, config)
-    if is_transformers(network_class):
-        complete = network_class.config_class.from_dict(own).to_dict()
-    else:
-        parameters = inspect.signature(network_class.__init__).parameters.values()
-        complete = {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
-        complete |= own
+    complete = complete_settings(network_class, config)
     kept = {name: value for name, value in complete.items() if name not in IRRELEVANT_SETTINGS}
     return Architecture(
         class_name=network_class.__name__,
@@ -80,15 +75,25 @@ def architecture_of(
     )
 
 
+def complete_settings(network_class: Any, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a configuration file over the class's defaults. Raises as `architecture_of`."""
+    own = _own_part(network_class, config)
+    if is_transformers(network_class):
+        return dict(_config_of(network_class, own).to_dict())
+    parameters = inspect.signature(network_class.__init__).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
+    return defaults | own
+
+
 def build_module(network_class: Any, config: Mapping[str, Any], dtype: torch.dtype) -> Any:
     """A module in eval mode with its parameters on the meta device; `dtype` is the default while it is built.
 
     Raises what the class raises for a configuration it does not accept, and as `architecture_of`.
     """
-    own = own_settings(network_class.__name__, config)
+    own = _own_part(network_class, config)
     with torch.inference_mode(False), _default_dtype(dtype), no_init_weights(), init_empty_weights():
         if is_transformers(network_class):
-            module = network_class(network_class.config_class.from_dict(own))
+            module = network_class(_config_of(network_class, own))
         else:
             module = network_class.from_config(own)
     if is_transformers(network_class):
@@ -118,6 +123,23 @@ def tensor_specs(module: nn.Module, dtype: torch.dtype) -> dict[str, TensorSpec]
 def is_transformers(network_class: Any) -> bool:
     """Whether a class is one of transformers, and not of diffusers."""
     return issubclass(network_class, PreTrainedModel)
+
+
+def _own_part(network_class: Any, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a configuration says about this network: that of a whole CLIP says it of both halves."""
+    own = own_settings(network_class.__name__, config)
+    name = network_class.config_class.base_config_key if is_transformers(network_class) else ""
+    part = own.get(name)
+    return part if isinstance(part, dict) else own
+
+
+def _config_of(network_class: Any, own: Mapping[str, Any]) -> Any:
+    """transformers' object for a network's settings. Raises ValueError for values of the wrong type."""
+    try:
+        return network_class.config_class.from_dict(own)
+    except StrictDataclassError as error:
+        # Derived from Exception alone, so that no handler for strange values would know it.
+        raise ValueError(str(error)) from error
 
 
 def _wanted_dtype(

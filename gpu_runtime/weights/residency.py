@@ -39,12 +39,14 @@ from gpu_runtime.weights.budget import Allowance
 from gpu_runtime.weights.checkpoint_files import (
     component_folders,
     component_stamp,
+    file_bytes,
     network_folders,
     weights_bytes,
 )
 from gpu_runtime.weights.device_weights import ComponentId, DeviceWeights, Standing
 from gpu_runtime.weights.known import Known
 from gpu_runtime.weights.loader import NETWORKS, checkpoint_folder
+from gpu_runtime.weights.loans import LENT_NETWORKS, FileLoan, Loan, NetworkLoan
 from gpu_runtime.weights.slots import SlotPool
 from gpu_runtime.weights.staging import Staging
 from gpu_runtime.weights.vae_override import require_fitting
@@ -197,20 +199,38 @@ class Residency:
             self._weights.require_possible(weights_bytes(identity.folder, identity.dtype))
         return class_name
 
-    def vae(self, vae: VaeRef, checkpoint: CheckpointRef) -> Any:
+    def vae(self, vae: VaeRef, checkpoint: CheckpointRef, *, is_beside: bool = False) -> Any:
         """An autoencoder in place of the checkpoint's own, loaded if need be. Any: untyped in diffusers.
 
-        Decoding needs nothing else, so parts of the checkpoint may leave for it where nothing better can.
-        Raises as `require_vae` and `get` do.
+        Decoding needs nothing else, so parts of the checkpoint may leave for it where nothing better can;
+        not if it is to be used `is_beside` the checkpoint. Raises as `require_vae` and `get` do.
         """
         network_class = NETWORKS[self.require_vae(vae, checkpoint)]
         # float32 as the families take their own.
         identity = ComponentId.of(Path(vae.path), torch.float32)
-        module = self._weights.component(identity, network_class)
+        own = self._known[checkpoint.digest].parts if checkpoint.digest in self._known else ()
+        self._busy = frozenset(map(_place_of, own)) if is_beside else frozenset()
+        try:
+            module = self._weights.component(identity, network_class)
+        finally:
+            self._busy = frozenset()
         known = self._touch(vae.digest)
         known.parts = (identity,)
         known.is_complete = True
         return module
+
+    def borrow(self, loans: Collection[Loan], *, beside: str) -> dict[Loan, Any]:
+        """Networks for one turn of a checkpoint, loaded if need be; valid until the next call of any method.
+
+        `beside` is the checkpoint's digest: nothing of it leaves for them, nor one of them for another.
+        Raises CheckpointMissing, WeightsCorrupt, or OutOfMemory when there is no room beside what must stay.
+        """
+        own = self._known[beside].parts if beside in self._known else ()
+        self._busy = frozenset({beside, *map(_place_of, own), *map(_place_of_loan, loans)})
+        try:
+            return {loan: self._lent(loan) for loan in loans}
+        finally:
+            self._busy = frozenset()
 
     def unload(self, digest: str | None, *, keep: Collection[str]) -> int:
         """Forget one checkpoint or autoencoder, or with None all; never those in `keep`.
@@ -241,6 +261,25 @@ class Residency:
     def unload_idle(self) -> int:
         """Take what has been idle for too long off the device; it stays staged. Returns the bytes freed."""
         return sum(self._release(known) for known in self._expired())
+
+    def _lent(self, loan: Loan) -> Any:
+        known = self._touch(loan.digest)
+        if isinstance(loan, FileLoan):
+            return self._lent_file(loan, known)
+        identity = ComponentId.of(loan.folder, loan.dtype)
+        module = self._weights.component(identity, LENT_NETWORKS[loan.class_name])
+        known.parts = (identity,)
+        known.is_complete = True
+        return module
+
+    def _lent_file(self, loan: FileLoan, known: Known) -> Any:
+        if known.built is None or loan.key not in known.parts:
+            with torch.inference_mode(False):
+                size_bytes = file_bytes(loan.file, loan.dtype)
+                known.built = self._weights.whole(loan.key, size_bytes, loan.build)
+            known.parts = (loan.key,)
+            known.is_complete = True
+        return known.built
 
     def _has_room(self, checkpoint: CheckpointRef) -> bool:
         with self._protecting(checkpoint):
@@ -311,7 +350,7 @@ class Residency:
         wanted = self._wanted()
         now = self._clock()
         is_spared = self._is_sparing and any(u.is_usable and now - u.used_at < SPARED_S for u in users)
-        is_busy = (part.folder if isinstance(part, ComponentId) else part) in self._busy
+        is_busy = _place_of(part) in self._busy
         return Standing(
             is_protected=is_busy or is_spared or any(user.is_pinned for user in users),
             is_wanted=any(user.digest in wanted for user in users),
@@ -325,7 +364,7 @@ class Residency:
     def _forget_families(self, part: Hashable) -> None:
         """What `DeviceWeights` reports: families with this part must not be called again."""
         for known in self._users(part):
-            known.family = None
+            known.family = known.built = None
         if not isinstance(part, ComponentId):
             # Pipelines refer to themselves; without this their memory is free at some later time.
             gc.collect()
@@ -344,12 +383,14 @@ class Residency:
         return [part for part in known.parts if part in here and part not in kept]
 
     def _expired(self) -> list[Known]:
-        now, wanted = self._clock(), self._wanted()
+        now = self._clock()
+        idle = [k for k in self._known.values() if 0 < self._keep_alive_of(k) <= now - k.used_at]
+        # Asked at every step of the engine, and rarely is there one.
+        wanted = self._wanted() if idle else frozenset()
         return [
             known
-            for known in self._known.values()
-            if 0 < self._keep_alive_of(known) <= now - known.used_at
-            and known.digest not in wanted
+            for known in idle
+            if known.digest not in wanted
             and not (known.ref and known.ref.is_pinned)
             and (known.family is not None or self._parts_of_nobody_else(known))
         ]
@@ -375,3 +416,12 @@ class Residency:
         for known in list(self._known.values()):
             if known.family is None and not any(p in here or self._staging.has(p) for p in known.parts):
                 del self._known[known.digest]
+
+
+def _place_of(part: Hashable) -> Hashable:
+    """What a part on the device is called while it must stay."""
+    return part.folder if isinstance(part, ComponentId) else part
+
+
+def _place_of_loan(loan: Loan) -> Hashable:
+    return loan.folder.resolve() if isinstance(loan, NetworkLoan) else loan.key

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +32,22 @@ from gpu_runtime.weights.modules import (
 MAX_EMPTY_SLOTS = 16
 """Modules kept without weights, a few megabytes of Python objects each."""
 
-Prepare = Callable[[nn.Module], None]
+
+class Prepared(Protocol):
+    """What a module has beside its own tensors, and follows them."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes on the device while the slot is filled."""
+
+    def filled(self) -> None:
+        """The module has new values."""
+
+    def emptied(self) -> None:
+        """The module's tensors have no memory any more."""
+
+
+Prepare = Callable[[nn.Module], Prepared | None]
 """Called once with each new module before its first use; it may compile the module."""
 
 
@@ -49,12 +64,16 @@ class Slot:
     """The module's own tensors, by the names in `specs`; without elements while the slot is empty."""
     is_copying: bool = True
     """Whether it has memory of its own; else it takes over that of what it is filled with."""
+    is_channels_last: bool = False
+    """Whether weights of convolutions are kept in channels-last order, where it has memory of its own."""
+    prepared: Prepared | None = None
     has_memory: bool = False
 
     @property
     def size_bytes(self) -> int:
         """Bytes on the device when it has memory."""
-        return sum(spec.size_bytes for spec in self.specs.values())
+        beside = self.prepared.size_bytes if self.prepared else 0
+        return sum(spec.size_bytes for spec in self.specs.values()) + beside
 
     def fill(self, staged: Mapping[str, Tensor]) -> None:
         """Give the module a component's values, converting dtypes where they differ.
@@ -68,18 +87,21 @@ class Slot:
         else:
             taken = [staged[name].to(tensor.dtype) for name, tensor in self.tensors.items()]
             self._point_to(taken)
+        if self.prepared:
+            self.prepared.filled()
 
     def empty(self) -> None:
         """Give the memory back. The module cannot be called until the next `fill`."""
         nothing = [torch.empty(0, dtype=each.dtype, device=each.device) for each in self.tensors.values()]
         self._point_to(nothing)
+        if self.prepared:
+            self.prepared.emptied()
         self.has_memory = False
 
     def _copy(self, staged: Mapping[str, Tensor]) -> None:
         if not self.has_memory:
-            device = self.architecture.device
             # All before any is used: lack of memory must not leave half of them allocated.
-            self._point_to([torch.empty(s.shape, dtype=s.dtype, device=device) for s in self.specs.values()])
+            self._point_to([self._memory(spec) for spec in self.specs.values()])
         with torch.no_grad():
             torch._foreach_copy_(
                 list(self.tensors.values()), [staged[name] for name in self.tensors], non_blocking=True
@@ -87,6 +109,11 @@ class Slot:
         if self.architecture.device.type == "cuda":
             # The sources may be given back as soon as this returns.
             torch.cuda.synchronize(self.architecture.device)
+
+    def _memory(self, spec: TensorSpec) -> Tensor:
+        is_last = self.is_channels_last and len(spec.shape) == 4
+        order = torch.channels_last if is_last else torch.contiguous_format
+        return torch.empty(spec.shape, dtype=spec.dtype, device=self.architecture.device, memory_format=order)
 
     def _point_to(self, memories: Sequence[Tensor]) -> None:
         for tensor, memory in zip(self.tensors.values(), memories, strict=True):
@@ -102,9 +129,12 @@ class Slot:
 class SlotPool:
     """Makes slots and keeps empty ones for later."""
 
-    def __init__(self, *, is_copying: bool = True, prepare: Prepare | None = None) -> None:
-        """`is_copying` is as in `Slot`."""
+    def __init__(
+        self, *, is_copying: bool = True, is_channels_last: bool = False, prepare: Prepare | None = None
+    ) -> None:
+        """`is_copying` and `is_channels_last` are as in `Slot`."""
         self._is_copying = is_copying
+        self._is_channels_last = is_channels_last
         self._prepare = prepare
         self._empty: list[Slot] = []
         self.built = 0
@@ -128,14 +158,15 @@ class SlotPool:
         specs = tensor_specs(module, architecture.dtype)
         tensors = {name: _install(module, spec, architecture.device) for name, spec in specs.items()}
         _move_computed_buffers(module, specs, architecture.device)
-        if self._prepare:
-            self._prepare(module)
+        prepared = self._prepare(module) if self._prepare else None
         return Slot(
             architecture=architecture,
             module=module,
             specs=specs,
             tensors=tensors,
             is_copying=self._is_copying,
+            is_channels_last=self._is_channels_last,
+            prepared=prepared,
         )
 
     def give_back(self, slot: Slot) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,6 +11,7 @@ import torch
 
 from gpu_runtime.adapters.bank import AdapterBank
 from gpu_runtime.devices import DevicePlan
+from gpu_runtime.prompts.cache import PromptCache
 from gpu_runtime.samplers import SchedulerConfig, read_scheduler_config
 from gpu_runtime.weights.checkpoint_files import Stamp, component_stamp
 from gpu_runtime.weights.loader import (
@@ -21,14 +22,15 @@ from gpu_runtime.weights.loader import (
     read_index,
     read_tokenizer,
 )
+from gpu_runtime.weights.loans import Lend, Loan, lend_nothing
 
 
 class WeightsSource(Protocol):
     """The parts of one checkpoint. Networks may be shared with other checkpoints: never change them."""
 
     plan: DevicePlan
-    prompt_cache_entries: int
-    """Encoded prompts to keep, 0 for none."""
+    prompts: PromptCache
+    """Encoded prompts, shared by all checkpoints of an engine."""
     folder: Path
     """The checkpoint's folder, for families that load whole pipelines and know their parts themselves."""
     adapters: AdapterBank
@@ -50,8 +52,14 @@ class WeightsSource(Protocol):
     def tokenizer(self, name: str = "tokenizer") -> Any:
         """A transformers tokenizer. Raises CheckpointMissing or WeightsCorrupt."""
 
+    def identity(self, *names: str) -> Hashable:
+        """Equal where these components are the same in another checkpoint: their folders and files."""
+
     def scheduler_config(self) -> SchedulerConfig:
         """The checkpoint's noise-scheduler configuration. Raises CheckpointMissing or WeightsCorrupt."""
+
+    def lend(self, loans: Collection[Loan]) -> Mapping[Loan, Any]:
+        """Networks beside the checkpoint's own for one turn, all at once. Raises as `loans.Lend`."""
 
 
 class ResidentSource:
@@ -64,17 +72,19 @@ class ResidentSource:
         *,
         ask_network: Callable[[Path, str, torch.dtype], Any],
         adapters: AdapterBank,
-        prompt_cache_entries: int = 0,
+        prompts: PromptCache | None = None,
+        lend: Lend = lend_nothing,
     ) -> None:
-        """`ask_network` takes a component's folder, its class name and a dtype.
+        """`ask_network` takes a component's folder, its class name and a dtype. No `prompts` keeps none.
 
         Raises CheckpointMissing unless the folder holds a model_index.json.
         """
         self.plan = plan
-        self.prompt_cache_entries = prompt_cache_entries
+        self.prompts = prompts or PromptCache(0)
         self.adapters = adapters
         self.folder = checkpoint_folder(path)
         self._ask_network = ask_network
+        self._lend = lend
 
     def has(self, name: str) -> bool:
         return name in component_classes(self.folder)
@@ -91,8 +101,15 @@ class ResidentSource:
         real = folder.resolve()
         return shared_tokenizer(class_name, real, component_stamp(real))
 
+    def identity(self, *names: str) -> Hashable:
+        folders = [(self.folder / name).resolve() for name in names]
+        return tuple((folder, component_stamp(folder)) for folder in folders)
+
     def scheduler_config(self) -> SchedulerConfig:
         return read_scheduler_config(self.folder / "scheduler")
+
+    def lend(self, loans: Collection[Loan]) -> Mapping[Loan, Any]:
+        return self._lend(loans)
 
 
 @lru_cache(maxsize=32)
