@@ -38,8 +38,16 @@ django.setup()
 
 from tests.cast import Cast, assemble_cast  # noqa: E402
 from tests.clocks import FrozenClock  # noqa: E402
+from tests.slowest_first import slowest_first  # noqa: E402
 
 LOOPBACK = ("127.", "localhost", "::1")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In a worker of a parallel run, which `deploy/test` tells to keep this order."""
+    if hasattr(config, "workerinput"):
+        items[:] = [items[position] for position in slowest_first([item.nodeid for item in items])]
 
 
 def pytest_unconfigure() -> None:

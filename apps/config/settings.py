@@ -189,8 +189,12 @@ STAGING_BUDGET_MB = env_int("DARKROOM_STAGING_BUDGET_MB", 0, minimum=0, maximum=
 LORA_BUDGET_MB = env_int("DARKROOM_LORA_BUDGET_MB", 512, minimum=1, maximum=1_000_000)
 # Seconds without use until weights leave the device; 0 keeps them until others need the room.
 KEEP_ALIVE_S = env_float("DARKROOM_KEEP_ALIVE_S", 0.0, minimum=0.0, maximum=30 * 24 * 3600.0)
-# Compile each denoiser at its first call: that takes a minute or more, and later calls are faster.
-COMPILE = env_bool("DARKROOM_COMPILE", False)
+# What of each denoiser is compiled: off, regional (in the background), whole, or auto: regional on CUDA.
+COMPILE = env_choice("DARKROOM_COMPILE", "auto", ("auto", "off", "regional", "whole"))
+# Keep weights in fp8 as well, for requests of the fast tier on Hopper; half as much memory again.
+FP8 = env_bool("DARKROOM_FP8", False)
+# Rows of every denoiser call of the exact tier, even; changing it changes the bytes that a seed gives there.
+EXACT_ROWS = env_int("DARKROOM_EXACT_ROWS", 2, minimum=2, maximum=64)
 # Duration of one step of the fake runtime, in milliseconds.
 FAKE_STEP_MS = env_float("DARKROOM_FAKE_STEP_MS", 0.0, minimum=0.0, maximum=60_000.0)
 # How long a worker may be silent before its jobs are given to another, in seconds.

@@ -18,11 +18,13 @@ from rich.progress import (
     DownloadColumn,
     Progress,
     SpinnerColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.text import Text
 
 from apps.catalog.choices import ImportPhase, ImportState
 from apps.catalog.imports.lifecycle import Snapshot
@@ -94,6 +96,21 @@ class _Interrupt:
                 cancel_import(model_import=self._row, actor=TERMINAL, now=clock.now())
 
 
+class _KnownBytes(DownloadColumn):
+    """Nothing, as long as neither number is known."""
+
+    def render(self, task: Task) -> Text:
+        is_known = task.total is not None or task.completed > 0
+        return super().render(task) if is_known else Text()
+
+
+class _KnownSpeed(TransferSpeedColumn):
+    """Nothing, as long as nothing moves."""
+
+    def render(self, task: Task) -> Text:
+        return super().render(task) if task.finished_speed or task.speed else Text()
+
+
 class _View:
     """A bar where there is a terminal, a line for each phase elsewhere."""
 
@@ -105,8 +122,8 @@ class _View:
             SpinnerColumn(),
             TextColumn("{task.description}", justify="left"),
             BarColumn(bar_width=None),
-            DownloadColumn(),
-            TransferSpeedColumn(),
+            _KnownBytes(),
+            _KnownSpeed(),
             TimeRemainingColumn(compact=True),
             console=console,
             transient=True,

@@ -11,6 +11,18 @@ from apps.audit.admin_bases import ReadOnlyAdmin
 from apps.generation.models import GenerationJob, GpuWorker
 from apps.generation.selectors import list_artifacts
 
+TIMELINE = {
+    "queued_s": "waiting for its first step in the worker",
+    "load_s": "loading weights",
+    "encode_s": "encoding prompts and pictures",
+    "denoise_s": "first to last step",
+    "decode_s": "decoding",
+    "encode_image_s": "making image files",
+    "total_s": "total in the worker",
+    "store_s": "storing",
+}
+"""Parts of `GenerationJob.timings` as operators read them."""
+
 
 @admin.register(GenerationJob)
 class GenerationJobAdmin(ReadOnlyAdmin[GenerationJob]):
@@ -30,7 +42,8 @@ class GenerationJobAdmin(ReadOnlyAdmin[GenerationJob]):
     list_filter = ["state", "account"]
     search_fields = ["=id", "=checkpoint__name"]
     ordering = ["-id"]
-    readonly_fields = ["images"]
+    readonly_fields = ["timeline", "images"]
+    exclude = ["timings"]
 
     @admin.display
     def prompt(self, job: GenerationJob) -> str:
@@ -39,6 +52,14 @@ class GenerationJobAdmin(ReadOnlyAdmin[GenerationJob]):
     @admin.display
     def took(self, job: GenerationJob) -> str:
         return f"{job.runtime_s:.1f} s" if job.runtime_s else "–"
+
+    @admin.display
+    def timeline(self, job: GenerationJob) -> SafeString:
+        """Where the job's time went, in the order in which it was spent."""
+        spent = [(title, job.timings[name]) for name, title in TIMELINE.items() if name in job.timings]
+        rows = ((title, f"{seconds:.3f} s") for title, seconds in spent)
+        cells = format_html_join("", "<tr><td>{}</td><td>{}</td></tr>", rows)
+        return format_html("<table>{}</table>", cells) if cells else format_html("–")
 
     @admin.display
     def images(self, job: GenerationJob) -> SafeString:

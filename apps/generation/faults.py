@@ -39,6 +39,10 @@ FAILURES: dict[type[errors.RuntimeFault], Failure] = {
     ),
     errors.DeviceLost: Failure("device_lost", "The device failed while generating; try again."),
 }
+HUNG = Failure(
+    "worker_hung",
+    "The worker stood still repeatedly while generating this request, so it is not tried again.",
+)
 INTERNAL = Failure("internal_error", "The image could not be generated because of an internal error.")
 QUARANTINED = Failure(
     "worker_crashed", "The worker crashed repeatedly while generating this request, so it is not tried again."

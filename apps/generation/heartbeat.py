@@ -28,6 +28,7 @@ class Heartbeat:
         self._state = "starting"
         self._info: EngineInfo | None = None
         self._step_ms = 0.0
+        self._tflop_per_s = 0.0
         self._is_resting = False
         self._stop = threading.Event()
         self._soon = threading.Event()
@@ -65,9 +66,10 @@ class Heartbeat:
         with self._lock:
             self._info = info
 
-    def measure(self, *, step_ms: float) -> None:
-        """Say how long one row-step takes; written with the next beat."""
+    def measure(self, *, step_ms: float, tflop_per_s: float) -> None:
+        """Say how long one row-step takes and how much is computed a second; written with the next beat."""
         self._step_ms = step_ms
+        self._tflop_per_s = tflop_per_s
 
     def rest(self) -> None:
         """Between two slices: keep the leases, but give no sign of life; the next slice may never come."""
@@ -109,7 +111,14 @@ class Heartbeat:
         moment = now()
         renewal = renew_leases(leases=leases, now=moment)
         if not self._is_resting:
-            beat(worker_id=self._worker_id, state=state, info=info, step_ms=self._step_ms, now=moment)
+            beat(
+                worker_id=self._worker_id,
+                state=state,
+                info=info,
+                step_ms=self._step_ms,
+                tflop_per_s=self._tflop_per_s,
+                now=moment,
+            )
         with self._lock:
             held = {lease.job_id for lease in leases if lease in self._leases}
             self._lost |= held - renewal.kept

@@ -25,6 +25,8 @@ from apps.generation.models import GenerationJob
 from apps.generation.settlement import charge, release_reservation
 
 REAP_BATCH: Final = 200
+# Longest statement of a worker that is about to end; its jobs are recovered without it, too.
+LAST_STATEMENT_MS: Final = 1000
 
 
 class LeaseLost(Exception):
@@ -56,7 +58,7 @@ CLAIM_SQL = """
 WITH picked AS MATERIALIZED (
     SELECT id FROM generation_generationjob
      WHERE state = 'queued' AND deadline_at > %(now)s AND (crashes > 0) = %(suspects)s
-     ORDER BY priority DESC, id
+     ORDER BY priority DESC, queue_tag, id
      LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
 UPDATE generation_generationjob AS job
    SET state = 'running', attempt = attempt + 1, fence = fence + 1, claimed_by = %(worker)s,
@@ -71,14 +73,17 @@ RETURNING job.*
 def claim_jobs(
     *, worker: str, limit: int, now: datetime, suspects: bool = False, lease_s: float | None = None
 ) -> list[GenerationJob]:
-    """Take up to `limit` queued jobs, first come first served within a priority.
+    """Take up to `limit` queued jobs, within a priority in the order of their accounts' shares (`queueing`).
 
     `suspects` selects the jobs whose worker has crashed before; the pump runs those alone, so that
     a poisonous request does not take its neighbours with it.
     """
     lease = now + timedelta(seconds=settings.LEASE_S if lease_s is None else lease_s)
     parameters = {"worker": worker, "now": now, "lease": lease, "limit": limit, "suspects": suspects}
-    return sorted(GenerationJob.objects.raw(CLAIM_SQL, parameters), key=lambda job: (-job.priority, job.pk))
+    return sorted(
+        GenerationJob.objects.raw(CLAIM_SQL, parameters),
+        key=lambda job: (-job.priority, job.queue_tag, job.pk),
+    )
 
 
 def lease_of(job: GenerationJob) -> Lease:
@@ -190,13 +195,31 @@ def release_jobs(*, leases: Sequence[Lease], worker: Ref, now: datetime) -> int:
 
     Those whose owner wants them stopped end here: nobody may come who would notice the wish.
     """
-    in_order = sorted(leases, key=lambda lease: lease.job_id)
     with transaction.atomic(durable=True):
-        held = [job for lease in in_order for job in _held(lease).select_for_update()]
-        for job in held:
-            _recover(job, worker, now)
-        if held:
-            notify_queued()
+        return _hand_back(leases, worker, now)
+
+
+def hand_back_crashed(*, leases: Sequence[Lease], cause: Failure, worker: Ref, now: datetime) -> int:
+    """What a worker that is about to end does in place of its reaper; how many jobs were still its.
+
+    They count as crashed, as in `reap_crashed`: which of them is to blame cannot be told. One that is
+    quarantined for it ends with `cause`. Raises django.db.Error within moments when the database is away.
+    """
+    with transaction.atomic(durable=True):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(LAST_STATEMENT_MS)])
+        return _hand_back(leases, worker, now, cause=cause)
+
+
+def _hand_back(leases: Sequence[Lease], worker: Ref, now: datetime, *, cause: Failure | None = None) -> int:
+    """Part: recover those that are still ours, as crashed when there is a `cause`."""
+    in_order = sorted(leases, key=lambda lease: lease.job_id)
+    held = [job for lease in in_order for job in _held(lease).select_for_update()]
+    for job in held:
+        job.crashes += cause is not None
+        _recover(job, worker, now, cause=cause or QUARANTINED)
+    if held:
+        notify_queued()
     return len(held)
 
 
@@ -243,12 +266,13 @@ def _reap(conditions: dict[str, object], *, actor: Ref, now: datetime, is_crash:
     return len(dead)
 
 
-def _recover(job: GenerationJob, actor: Ref, now: datetime) -> None:
+def _recover(job: GenerationJob, actor: Ref, now: datetime, *, cause: Failure = QUARANTINED) -> None:
+    """Part: what becomes of a job whose worker will not end it; `cause` is what a quarantined one hears."""
     if job.is_cancel_requested:
         _close(job, JobState.CANCELED, None, now)
         _settle_refused(job, "generation.job.canceled", actor, now)
     elif job.crashes >= settings.MAX_CRASHES:
-        _close(job, JobState.QUARANTINED, QUARANTINED, now)
+        _close(job, JobState.QUARANTINED, cause, now)
         _settle_refused(job, "generation.job.quarantined", actor, now)
     else:
         job.state = JobState.QUEUED

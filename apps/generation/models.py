@@ -34,6 +34,10 @@ class GenerationJob(models.Model):
     lease_expires_at = models.DateTimeField(null=True)
     priority = models.SmallIntegerField(default=0)
     weight = models.FloatField(default=1.0)
+    work_tflop = models.FloatField(default=0.0)
+    """Estimated work of all its steps, 10**12 operations; 0 in rows of versions that did not estimate it."""
+    queue_tag = models.FloatField(default=0.0)
+    """Its place in the queue of its priority, lowest first; see `queueing.py`."""
     is_cancel_requested = models.BooleanField(default=False)
 
     progress_step = models.PositiveIntegerField(default=0)
@@ -64,7 +68,15 @@ class GenerationJob(models.Model):
         indexes = [
             # What the pump claims, in its order; small because finished jobs leave it.
             models.Index(
-                F("priority").desc(), "id", name="job_claim_order", condition=Q(state=JobState.QUEUED)
+                F("priority").desc(),
+                "queue_tag",
+                "id",
+                name="job_claim_by_share",
+                condition=Q(state=JobState.QUEUED),
+            ),
+            # Where an account's next job goes in the queue.
+            models.Index(
+                "account", "queue_tag", name="job_queued_by_account", condition=Q(state=JobState.QUEUED)
             ),
             # What the reaper looks at.
             models.Index("lease_expires_at", name="job_running_lease", condition=Q(state=JobState.RUNNING)),
@@ -119,7 +131,9 @@ class GpuWorker(models.Model):
     """Weights on the device, shared components counted once."""
     weights_budget_bytes = models.PositiveBigIntegerField(default=0)
     step_ms = models.FloatField(default=0.0)
-    """Moving average of one row-step; ETAs are made of it."""
+    """Moving average of one row-step."""
+    tflop_per_s = models.FloatField(default=0.0)
+    """Moving average of what it computes, by `GenerationJob.work_tflop`; ETAs are made of it."""
     started_at = models.DateTimeField()
     heartbeat_at = models.DateTimeField()
 

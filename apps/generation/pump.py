@@ -18,11 +18,13 @@ from apps.core.listen import Listener, ListenerLost
 from apps.generation import lifecycle, workers
 from apps.generation.channels import GPU
 from apps.generation.drain import is_draining
+from apps.generation.faults import Failure, failure_of
 from apps.generation.heartbeat import Heartbeat
 from apps.generation.models import GpuWorker
 from apps.generation.pump_session import PumpSession
-from apps.generation.watchdog import Watchdog
+from apps.generation.watchdog import EXIT_DEVICE_LOST, Watchdog
 from gpu_runtime.config import EngineConfig
+from gpu_runtime.errors import DeviceLost
 from gpu_runtime.messages import EngineProtocol
 
 log = logging.getLogger(__name__)
@@ -43,7 +45,10 @@ def engine_config(device: str) -> EngineConfig:
         staging_budget_mb=settings.STAGING_BUDGET_MB,
         lora_budget_mb=settings.LORA_BUDGET_MB,
         keep_alive_s=settings.KEEP_ALIVE_S,
-        compile_denoiser=settings.COMPILE,
+        compile=settings.COMPILE,
+        compile_cache=str(settings.HOME_DIR / "compiled"),
+        fp8=settings.FP8,
+        exact_rows=settings.EXACT_ROWS,
     )
 
 
@@ -53,7 +58,7 @@ class Pump:
     def __init__(self, *, device: str) -> None:
         self.device = device
         self.name = workers.worker_name(device)
-        self.watchdog = Watchdog(minimum_s=settings.WATCHDOG_MIN_S)
+        self.watchdog = Watchdog(minimum_s=settings.WATCHDOG_MIN_S, farewell=self._give_jobs_back)
         self.engine: EngineProtocol | None = None
         self.session: PumpSession | None = None
         self.failed = False
@@ -83,6 +88,9 @@ class Pump:
                 self.is_cut_off = True
                 self._end_session()
                 time.sleep(RECONNECT_S)
+            except DeviceLost as lost:
+                log.exception("%s: the device is lost; this process ends and is replaced", self.name)
+                self.watchdog.leave(EXIT_DEVICE_LOST, cause=failure_of(lost))
             except Exception:
                 # Loop edge: a fault in here must neither end the worker nor keep its jobs alive for ever.
                 log.exception("%s: the pump failed; its jobs count as crashed", self.name)
@@ -139,6 +147,11 @@ class Pump:
         engine = build_engine(engine_config(self.device))
         log.info("%s: %s", self.name, engine.info().reason)
         return engine
+
+    def _give_jobs_back(self, cause: Failure) -> None:
+        """The watchdog's farewell."""
+        if self.session is not None:
+            self.session.give_back(cause)
 
     def _end_session(self) -> None:
         if self.session is not None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 
 from django.conf import settings
-from django.db import connection
+from django.db import Error, connection
 
 from apps.audit.refs import Ref
 from apps.catalog.models import CatalogEntry
@@ -22,23 +22,26 @@ from apps.generation import lifecycle
 from apps.generation.adapters import embedding_refs, entries_of, lora_refs, vae_ref
 from apps.generation.choices import JobState
 from apps.generation.drain import is_draining
+from apps.generation.faults import Failure
 from apps.generation.heartbeat import Heartbeat
 from apps.generation.lifecycle import Lease
 from apps.generation.model_policies import ModelPolicies, checkpoint_ref
 from apps.generation.models import GenerationJob
 from apps.generation.settler import RunningJob, Settler
 from apps.generation.watchdog import Watchdog
-from gpu_runtime.errors import DeviceLost, RuntimeFault
+from gpu_runtime.errors import RuntimeFault
 from gpu_runtime.messages import (
     EngineProtocol,
     Event,
     ImageDone,
     ImageRequest,
+    Priority,
     Progress,
     RequestCanceled,
     RequestDone,
     RequestFailed,
 )
+from gpu_runtime.telemetry import TickKind
 
 log = logging.getLogger(__name__)
 
@@ -47,12 +50,10 @@ IDLE_WAIT_S = 1.0
 # How often a busy pump looks for queued jobs that no message announced, and reaps.
 POLL_S = 1.0
 PROGRESS_INTERVAL_S = 0.25
-# Exit status of a worker that only a new process can replace; gpu_cluster starts one.
-EXIT_DEVICE_LOST = 70
 
 
 class PumpSession:
-    """Claims, runs and settles. Raises one of `pump.DATABASE_GONE` once the database is gone."""
+    """Claims, runs and settles. Raises DeviceLost, and one of `pump.DATABASE_GONE` with the database away."""
 
     def __init__(
         self,
@@ -73,6 +74,7 @@ class PumpSession:
         self.running: dict[str, RunningJob] = {}
         self.steps: dict[Lease, int] = {}
         self.step_ms = 0.0
+        self.tflop_ms = 0.0
         self.next_poll = 0.0
         self.has_room = True
         """Whether more jobs may fit than at the last look: one has ended, or there were more than fitted."""
@@ -138,6 +140,7 @@ class PumpSession:
                 lease=lifecycle.lease_of(job),
                 group=job.artifact_group,
                 attempt=job.attempt,
+                step_tflop=job.work_tflop / max(1, job.progress_total),
             )
             request_id = request_id_of(running.lease)
             self.running[request_id] = running
@@ -151,27 +154,28 @@ class PumpSession:
     def _tick(self) -> None:
         self.watchdog.busy(expected_s=self.engine.expected_step_s())
         started = time.monotonic()
-        try:
-            events = self.engine.step()
-        except DeviceLost:
-            log.exception("%s: the device is lost; this process ends and is replaced", self.actor.label)
-            self.watchdog.leave(EXIT_DEVICE_LOST)
-        self._measure(events, elapsed_ms=(time.monotonic() - started) * 1000)
+        events = self.engine.step()
+        elapsed_s = time.monotonic() - started
+        # Loading weights says nothing about the steps to come, and may take a thousand times as long.
+        loading_s = sum(tick.seconds for tick in self.engine.take_ticks() if tick.kind is TickKind.LOAD)
+        self._measure(events, elapsed_ms=max(0.0, elapsed_s - loading_s) * 1000)
         for event in events:
             self._handle(event)
 
     def _measure(self, events: list[Event], *, elapsed_ms: float) -> None:
-        """Moving average of what one step of one image takes; what ETAs are made of."""
-        progress = [event for event in events if isinstance(event, Progress)]
-        row_steps = sum(
-            event.step - self.running[event.request_id].step
-            for event in progress
-            if event.request_id in self.running
-        )
+        """Moving averages of what one step of one image takes, and of how much is computed a second."""
+        done = [
+            (self.running[event.request_id], event.step - self.running[event.request_id].step)
+            for event in events
+            if isinstance(event, Progress) and event.request_id in self.running
+        ]
+        row_steps = sum(steps for _, steps in done)
         if row_steps > 0:
-            latest = elapsed_ms / row_steps
-            self.step_ms = latest if not self.step_ms else 0.9 * self.step_ms + 0.1 * latest
-            self.heartbeat.measure(step_ms=self.step_ms)
+            tflop = sum(steps * job.step_tflop for job, steps in done)
+            self.step_ms = _averaged(self.step_ms, elapsed_ms / row_steps)
+            self.tflop_ms = _averaged(self.tflop_ms, elapsed_ms / tflop) if tflop else self.tflop_ms
+            tflop_per_s = 1000 / self.tflop_ms if self.tflop_ms else 0.0
+            self.heartbeat.measure(step_ms=self.step_ms, tflop_per_s=tflop_per_s)
 
     def _handle(self, event: Event) -> None:
         job = self.running.get(event.request_id)
@@ -247,6 +251,21 @@ class PumpSession:
         self.listener.close()
         connection.close()
 
+    def give_back(self, cause: Failure) -> None:
+        """The process is about to be ended: what it holds goes back as crashed by `cause`.
+
+        On a thread that is not the session's, which may never return from the engine. What the engine has
+        delivered is settled all the same.
+        """
+        held = [job.lease for job in list(self.running.values())]
+        try:
+            lifecycle.hand_back_crashed(leases=held, cause=cause, worker=self.actor, now=now())
+        except Error as error:
+            log.warning("%s: its jobs are left to be found (%s)", self.actor.label, str(error).strip())
+        finally:
+            connection.close()
+        self.settler.close()
+
     def _drop_all(self) -> None:
         """Make the engine forget every request without touching their rows."""
         for request_id in list(self.running):
@@ -264,6 +283,11 @@ class PumpSession:
         self.engine.cancel(request_id)
 
 
+def _averaged(before: float, latest: float) -> float:
+    """A moving average; 0 before the first value."""
+    return 0.9 * before + 0.1 * latest if before else latest
+
+
 def request_id_of(lease: Lease) -> str:
     """The engine's name for one claim of a job.
 
@@ -271,6 +295,11 @@ def request_id_of(lease: Lease) -> str:
     earlier claim, such as that it was stopped, must never be taken for the present one.
     """
     return f"{lease.job_id}.{lease.fence}"
+
+
+def runtime_priority(job: GenerationJob) -> Priority:
+    """The engine's class of a row's priority: 0 and above is interactive, -1 background, less is training."""
+    return Priority(min(max(-job.priority, Priority.INTERACTIVE), Priority.TRAINING))
 
 
 def image_request(
@@ -291,8 +320,10 @@ def image_request(
         guidance_scale=resolved.guidance_scale,
         seeds=resolved.seeds,
         sampler=resolved.sampler,
+        schedule=resolved.schedule,
         account=str(job.account_id),
         weight=job.weight,
+        priority=runtime_priority(job),
         is_isolated=job.crashes > 0,
         loras=lora_refs(resolved.adapters, adapters),
         embeddings=embedding_refs(resolved, adapters),

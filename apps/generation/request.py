@@ -13,9 +13,13 @@ from typing import Any, Self, TypeVar
 
 from apps.core.errors import InvalidField
 from apps.generation.choices import Kind
-from gpu_runtime.messages import Sampler
+from gpu_runtime.messages import Sampler, SigmaSchedule
+from gpu_runtime.sampler_facts import ANY_SCHEDULE, read_name, schedules_of
 
 T = TypeVar("T")
+
+STOCHASTIC_2M = (Sampler.DPMPP_2M_SDE, Sampler.DPMPP_2M_SDE_HEUN)
+"""Samplers that are DPM++ 2M but for the noise they add."""
 
 SIDE_MULTIPLE_PX = 8
 MIN_SIDE_PX = 64
@@ -69,6 +73,8 @@ class GenerationRequest:
     seed: int | None = None
     """0 to 2**32 - 1; None draws one and reports it."""
     sampler: Sampler | None = None
+    schedule: SigmaSchedule | None = None
+    """Counts with a `sampler` only: without one, both are the checkpoint's own."""
     loras: tuple[LoraWish, ...] = ()
     """At most 8, each once."""
     embeddings: tuple[str, ...] = ()
@@ -114,8 +120,11 @@ class CheckpointDefaults:
     guidance_scale: float
     sampler: Sampler
     negative_prompt: str = ""
+    schedule: SigmaSchedule = SigmaSchedule.AUTOMATIC
     samplers: tuple[Sampler, ...] = tuple(Sampler)
     """Those the checkpoint's family can use."""
+    schedules: frozenset[SigmaSchedule] = ANY_SCHEDULE
+    """Those the checkpoint's family can use; not every sampler takes each of them."""
     side_multiple_px: int = SIDE_MULTIPLE_PX
     """What denoised sides are multiples of."""
 
@@ -184,6 +193,7 @@ class ResolvedRequest:
     guidance_scale: float
     seed: int
     sampler: Sampler
+    schedule: SigmaSchedule = SigmaSchedule.AUTOMATIC
     adapters: UsedAdapters = NO_ADAPTERS
 
     @property
@@ -200,7 +210,9 @@ class ResolvedRequest:
         """Read back what `to_json` wrote. Raises TypeError for anything else. Any: JSON."""
         values = dict(stored)
         values["kind"] = Kind(str(values["kind"]))
-        values["sampler"] = Sampler(str(values["sampler"]))
+        # Rows of versions before schedules have it in the sampler's name.
+        sampler, schedule = read_name(str(values["sampler"]))
+        values["sampler"], values["schedule"] = sampler, SigmaSchedule(values.get("schedule", schedule))
         # Rows of versions before adapters have none.
         if "adapters" in stored:
             values["adapters"] = UsedAdapters.from_json(stored["adapters"])
@@ -222,6 +234,7 @@ def resolve(
         width, height, longest_px=defaults.max_native_side_px, multiple_px=defaults.side_multiple_px
     )
     negative_prompt = request.negative_prompt
+    sampler, schedule = _usable_sampler(request.sampler, request.schedule, defaults)
     return ResolvedRequest(
         kind=request.kind,
         checkpoint=request.checkpoint,
@@ -235,24 +248,28 @@ def resolve(
         steps=request.steps or defaults.steps,
         guidance_scale=_given(request.guidance_scale, defaults.guidance_scale),
         seed=_given(request.seed, secrets.randbelow(MAX_DRAWN_SEED + 1)),
-        sampler=_usable_sampler(request.sampler, defaults),
+        sampler=sampler,
+        schedule=schedule,
         adapters=adapters,
     )
 
 
-def _usable_sampler(asked: Sampler | None, defaults: CheckpointDefaults) -> Sampler:
-    """The asked one where the family has it, else its plain variant, else the checkpoint's own.
+def _usable_sampler(
+    asked: Sampler | None, schedule: SigmaSchedule | None, defaults: CheckpointDefaults
+) -> tuple[Sampler, SigmaSchedule]:
+    """The asked ones where the family has them, else the plain sampler, else the checkpoint's own.
 
     No refusal: clients send the same scheduler with every model, as hosted services let them, and the
-    answer names the sampler that was used.
+    answer names the sampler and the schedule that were used.
     """
     if asked is None:
-        return defaults.sampler
-    plain = Sampler(asked.removesuffix("_karras").removesuffix("_sde"))
+        return defaults.sampler, defaults.schedule
+    plain = Sampler.DPMPP_2M if asked in STOCHASTIC_2M else asked
     for candidate in (asked, plain):
         if candidate in defaults.samplers:
-            return candidate
-    return defaults.sampler
+            usable = defaults.schedules & schedules_of(candidate)
+            return candidate, schedule if schedule in usable else SigmaSchedule.AUTOMATIC
+    return defaults.sampler, defaults.schedule
 
 
 def _asked_size(request: GenerationRequest, *, native_px: int) -> tuple[int, int]:

@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from django.conf import settings
-from django.db.models import QuerySet, Sum
+from django.db.models import Case, F, FloatField, Max, Q, QuerySet, Sum, When
+from django.db.models.functions import Cast, Coalesce, Greatest, Least
 
 from apps.accounts.models import Account
 from apps.artifacts.models import Artifact
 from apps.core.errors import NotFound
 from apps.generation.choices import OPEN_STATES, JobState
 from apps.generation.models import GenerationJob, GpuWorker
+from gpu_runtime.batching.queue_forecast import shared_finish_s
 
 # Largest id PostgreSQL's bigint holds; a longer number cannot name a job.
 MAX_ID = 2**63 - 1
 # Digits of MAX_ID: int() refuses texts of thousands of digits with a ValueError of its own.
 MAX_ID_DIGITS = 19
-# Step time assumed before any worker has measured one, in milliseconds a row.
-UNMEASURED_STEP_MS = 100.0
+# Time of a row-step assumed before any worker has measured one.
+UNMEASURED_STEP_S = 0.1
 # Fixed cost of a job besides its steps: encoding, decoding, storing.
 JOB_OVERHEAD_S = 0.3
+
+# What is left of open jobs. Progress may run past the total: passes may have a step more than was counted.
+WORK_LEFT: Final = Coalesce(
+    Sum(
+        F("work_tflop")
+        * (1.0 - Least(1.0, Cast("progress_step", FloatField()) / Greatest("progress_total", 1)))
+    ),
+    0.0,
+)
+STEPS_LEFT: Final = Coalesce(Sum(Greatest(F("progress_total") - F("progress_step"), 0)), 0)
 
 
 def access_job(*, account: Account, job_id: str | int) -> GenerationJob:
@@ -48,40 +62,99 @@ def fresh_workers(*, now: datetime) -> QuerySet[GpuWorker]:
 
 
 def estimate_s(*, job: GenerationJob, now: datetime) -> float:
-    """Seconds until this job is likely done, from measured step times and the work ahead of it.
+    """Seconds until this job is likely done, from what the live workers measured and the work beside it.
 
-    Counts the row-steps of every open job that goes first, shared between the live workers. Without
-    any worker it assumes one that has measured nothing.
+    The work that is done until then: what goes before it in its account, what has a higher priority, and of
+    each other account as much as its share allows meanwhile. Without any worker it assumes one that has
+    measured nothing.
     """
     if job.is_terminal:
         return 0.0
-    ahead = GenerationJob.objects.filter(state__in=OPEN_STATES, pk__lte=job.pk).aggregate(
-        total=Sum("progress_total"), done=Sum("progress_step")
-    )
-    row_steps = max(0, (ahead["total"] or job.progress_total) - (ahead["done"] or 0))
-    return round(JOB_OVERHEAD_S + row_steps / _steps_per_s(now), 2)
+    speed = _speed(now)
+    open_work = _open_work(job)
+    above_s = sum(speed.seconds(left) for left in open_work if left.is_above)
+    beside = [left for left in open_work if not left.is_above]
+    own_s = sum(speed.seconds(left) for left in beside if left.account_id == job.account_id)
+    others = [(speed.seconds(left), left.weight) for left in beside if left.account_id != job.account_id]
+    return round(JOB_OVERHEAD_S + above_s + shared_finish_s(own_s, job.weight, others), 2)
 
 
 def backlog_s(*, now: datetime) -> float:
     """Seconds of work that is accepted and not done, shared between the live workers."""
-    work = GenerationJob.objects.filter(state__in=OPEN_STATES).aggregate(
-        total=Sum("progress_total"), done=Sum("progress_step")
-    )
-    return round(((work["total"] or 0) - (work["done"] or 0)) / _steps_per_s(now), 2)
-
-
-def _steps_per_s(now: datetime) -> float:
-    """Row-steps of all live workers together; of one that has measured nothing when there is none."""
-    measured_ms = fresh_workers(now=now).values_list("step_ms", flat=True)
-    speeds = [step_ms or UNMEASURED_STEP_MS for step_ms in measured_ms]
-    return sum(1000.0 / speed for speed in speeds) or 1000.0 / UNMEASURED_STEP_MS
+    left = GenerationJob.objects.filter(state__in=OPEN_STATES).aggregate(work=WORK_LEFT, steps=STEPS_LEFT)
+    return round(_speed(now).seconds(_Left(tflop=left["work"], row_steps=left["steps"])), 2)
 
 
 def queue_position(job: GenerationJob) -> int:
-    """How many queued jobs go first; 0 for the next one and for jobs that are not queued."""
+    """How many queued jobs are claimed first; 0 for the next one and for jobs that are not queued."""
     if job.state != JobState.QUEUED:
         return 0
-    return (
-        GenerationJob.objects.filter(state=JobState.QUEUED, priority=job.priority, pk__lt=job.pk).count()
-        + GenerationJob.objects.filter(state=JobState.QUEUED, priority__gt=job.priority).count()
+    return GenerationJob.objects.filter(_goes_before(job), state=JobState.QUEUED).count()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Left:
+    """What is left to do of some jobs, of one account where it matters whose they are."""
+
+    tflop: float
+    row_steps: int
+    account_id: int = 0
+    weight: float = 1.0
+    is_above: bool = False
+    """Whether it is queued with a higher priority than the job in question."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Speed:
+    """Of all live workers together."""
+
+    tflop_per_s: float
+    """0 when none has measured anything."""
+    workers: int
+
+    def seconds(self, left: _Left) -> float:
+        """How long they take for it."""
+        if self.tflop_per_s:
+            return left.tflop / self.tflop_per_s
+        return left.row_steps * UNMEASURED_STEP_S / self.workers
+
+
+def _speed(now: datetime) -> _Speed:
+    """Workers that have measured nothing are taken for as fast as the others are on average."""
+    measured = list(fresh_workers(now=now).values_list("tflop_per_s", flat=True))
+    known = [speed for speed in measured if speed]
+    together = sum(known) / len(known) * len(measured) if known else 0.0
+    return _Speed(tflop_per_s=together, workers=max(1, len(measured)))
+
+
+def _goes_before(job: GenerationJob) -> Q:
+    """Jobs that are claimed before a queued one."""
+    earlier = Q(queue_tag__lt=job.queue_tag) | Q(queue_tag=job.queue_tag, pk__lt=job.pk)
+    return Q(priority__gt=job.priority) | (Q(priority=job.priority) & earlier)
+
+
+def _open_work(job: GenerationJob) -> list[_Left]:
+    """What each account has above the job and beside it; of its own what is claimed first, itself included.
+
+    Running jobs are beside it whatever their priority: they have the device.
+    """
+    above = Q(state=JobState.QUEUED, priority__gt=job.priority)
+    beside = Q(state=JobState.RUNNING) | Q(state=JobState.QUEUED, priority=job.priority)
+    is_own_later = Q(account_id=job.account_id, state=JobState.QUEUED) & ~_goes_before(job) & ~Q(pk=job.pk)
+    rows = (
+        GenerationJob.objects.filter(above | beside)
+        .exclude(is_own_later)
+        .annotate(is_above=Case(When(above, then=True), default=False))
+        .values("account_id", "is_above")
+        .annotate(most=Max("weight"), work=WORK_LEFT, steps=STEPS_LEFT)
     )
+    return [
+        _Left(
+            tflop=row["work"],
+            row_steps=row["steps"],
+            account_id=row["account_id"],
+            weight=row["most"],
+            is_above=row["is_above"],
+        )
+        for row in rows
+    ]

@@ -22,12 +22,14 @@ from apps.generation.choices import OPEN_STATES, JobState
 from apps.generation.errors import CheckpointNotAllowed, NotCancelable, QueueFull, TooManyImages
 from apps.generation.idempotency import IdempotencyClaim, bind_job, find_record, take_key
 from apps.generation.models import GenerationJob
+from apps.generation.queueing import queue_tag, work_tflop
 from apps.generation.request import SIDE_MULTIPLE_PX, CheckpointDefaults, GenerationRequest, resolve
 from apps.generation.settlement import release_reservation
 from apps.plans.entitlements import Entitlements, Unlimited
 from apps.plans.selectors import get_entitlements
 from apps.quotas.services import reserve_calls
 from gpu_runtime.messages import Sampler
+from gpu_runtime.sampler_facts import ANY_SCHEDULE, read_name
 from gpu_runtime.weights.family_facts import NEEDS_MORE_THAN_A_PROMPT, facts_of
 
 # What a caller over the queue limit is told to wait; the contract's own figure.
@@ -116,6 +118,7 @@ def _new_job(
         request=resolved.to_json(),
         num_images=resolved.num_images,
         weight=entitlements.weight,
+        work_tflop=work_tflop(checkpoint, resolved),
         progress_total=resolved.steps * resolved.num_images,
         queued_at=now,
         deadline_at=now + timedelta(seconds=settings.QUEUE_TTL_S),
@@ -125,6 +128,7 @@ def _new_job(
 def checkpoint_defaults(checkpoint: CatalogEntry) -> CheckpointDefaults:
     """The catalogue's row as the request module understands it."""
     defaults, facts = checkpoint.defaults, facts_of(checkpoint.family)
+    sampler, schedule = read_name(defaults["sampler"])
     return CheckpointDefaults(
         native_px=checkpoint.native_px,
         min_side_px=checkpoint.min_side_px,
@@ -132,9 +136,11 @@ def checkpoint_defaults(checkpoint: CatalogEntry) -> CheckpointDefaults:
         max_native_side_px=checkpoint.max_native_side_px,
         steps=int(defaults["steps"]),
         guidance_scale=float(defaults["guidance_scale"]),
-        sampler=Sampler(defaults["sampler"]),
+        sampler=sampler,
+        schedule=schedule,
         negative_prompt=str(defaults.get("negative_prompt", "")),
         samplers=facts.samplers if facts else tuple(Sampler),
+        schedules=facts.schedules if facts else ANY_SCHEDULE,
         side_multiple_px=facts.side_multiple_px if facts else SIDE_MULTIPLE_PX,
     )
 
@@ -145,6 +151,7 @@ def _accept(job: GenerationJob, account: Account, entitlements: Entitlements, no
         account=account, count=1, limit=entitlements.calls_per_day, now=now, api_key=job.api_key
     )
     _require_queue_room(account, entitlements)
+    job.queue_tag = queue_tag(job)
     job.save(force_insert=True)
     record(
         "generation.job.submitted",

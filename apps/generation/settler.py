@@ -7,6 +7,7 @@ own. Knows jobs, leases and files; knows nothing of the engine.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -36,6 +37,8 @@ class RunningJob:
     lease: Lease
     group: UUID
     attempt: int
+    step_tflop: float = 0.0
+    """Work of one row-step."""
     step: int = 0
     """Row-steps done so far."""
     files: list[Future[NewArtifact]] = field(default_factory=list)
@@ -57,8 +60,9 @@ class Settler:
 
     def succeed(self, job: RunningJob, timings: Timings) -> None:
         """Finish the job once all its images are on disk."""
+        delivered_at = time.monotonic()
         seconds = {name: round(getattr(timings, name), 4) for name in Timings.__slots__}
-        self._run(job, lambda: self._finish(job, seconds))
+        self._run(job, lambda: self._finish(job, seconds, delivered_at))
 
     def fail(self, job: RunningJob, fault: RuntimeFault) -> None:
         """End the job as failed, or hand it back when its fault may not repeat."""
@@ -76,7 +80,8 @@ class Settler:
         """Wait for everything that was started."""
         self._threads.shutdown(wait=True)
 
-    def _finish(self, job: RunningJob, seconds: dict[str, float]) -> None:
+    def _finish(self, job: RunningJob, seconds: dict[str, float], delivered_at: float) -> None:
+        """`seconds` are the runtime's timings; what storing took after them is added."""
         try:
             artifacts = [written.result() for written in job.files]
         except OSError:
@@ -84,6 +89,7 @@ class Settler:
             log.exception("job %d: an image could not be stored", job.lease.job_id)
             self._fail(job, INTERNAL)
             return
+        seconds |= {"store_s": round(time.monotonic() - delivered_at, 4)}
         finish_job(lease=job.lease, artifacts=artifacts, timings=seconds, worker=self._worker, now=now())
 
     def _fail(self, job: RunningJob, failure: Failure) -> None:

@@ -1,6 +1,7 @@
 """Ends the process when a tick hangs: a hung kernel cannot be interrupted, only replaced.
 
-The jobs of the dead process come back through the reaper, marked as having crashed a worker.
+Its jobs are handed back first, with the cause, as having crashed a worker. Where that does not succeed
+in time they come back through the reaper, as those of any other dead process.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import NoReturn
+
+from apps.generation.faults import HUNG, Failure
 
 log = logging.getLogger(__name__)
 
@@ -19,13 +23,19 @@ log = logging.getLogger(__name__)
 PATIENCE = 10.0
 CHECK_INTERVAL_S = 0.2
 EXIT_HUNG = 75
+# Exit status of a worker whose device only a new process can use again.
+EXIT_DEVICE_LOST = 70
+# For the farewell: a database that is away must not delay the next process for long.
+FAREWELL_S = 2.0
 
 
 class Watchdog:
     """Watches the time since the last tick began. `busy` and `idle` are called by the loop it watches."""
 
-    def __init__(self, *, minimum_s: float) -> None:
+    def __init__(self, *, minimum_s: float, farewell: Callable[[Failure], None]) -> None:
+        """`farewell` is called with the cause before the process ends, on a thread of its own."""
         self._minimum_s = minimum_s
+        self._farewell = farewell
         self._deadline: float | None = None
         self._thread: threading.Thread | None = None
 
@@ -43,8 +53,11 @@ class Watchdog:
         """No tick is running."""
         self._deadline = None
 
-    def leave(self, status: int) -> NoReturn:
-        """End this process without clean-up, which could hang as well."""
+    def leave(self, status: int, *, cause: Failure) -> NoReturn:
+        """End this process after a farewell of FAREWELL_S at most, without clean-up, which could hang."""
+        words = threading.Thread(target=self._farewell, args=(cause,), name="farewell", daemon=True)
+        words.start()
+        words.join(FAREWELL_S)
         sys.stderr.flush()
         os._exit(status)
 
@@ -55,4 +68,4 @@ class Watchdog:
             if deadline is not None and time.monotonic() > deadline:
                 log.critical("no tick completed in time; stacks follow and this worker ends")
                 faulthandler.dump_traceback(all_threads=True)
-                self.leave(EXIT_HUNG)
+                self.leave(EXIT_HUNG, cause=HUNG)

@@ -60,9 +60,22 @@ def _held(weights: HeldWeights) -> dict[str, object]:
     }
 
 
-def beat(*, worker_id: int, state: str, info: EngineInfo | None, step_ms: float, now: datetime) -> None:
+def beat(
+    *,
+    worker_id: int,
+    state: str,
+    info: EngineInfo | None,
+    step_ms: float,
+    tflop_per_s: float,
+    now: datetime,
+) -> None:
     """Write a sign of life and what the engine holds now."""
-    changes: dict[str, object] = {"heartbeat_at": now, "state": state, "step_ms": step_ms}
+    changes: dict[str, object] = {
+        "heartbeat_at": now,
+        "state": state,
+        "step_ms": step_ms,
+        "tflop_per_s": tflop_per_s,
+    }
     if info is not None:
         changes |= {
             "runtime": info.runtime,

@@ -11,7 +11,7 @@ import apps
 from apps.catalog.imports.failures import CODES as IMPORT_FAILURES
 from apps.config.version import REPOSITORY_ROOT
 from apps.core.errors import DomainError
-from apps.generation.faults import EXPIRED, FAILURES, INTERNAL, QUARANTINED
+from apps.generation.faults import EXPIRED, FAILURES, HUNG, INTERNAL, QUARANTINED
 from tests.contracts.recording import list_exchanges
 
 PAGE = REPOSITORY_ROOT / "templates" / "docs" / "errors.md"
@@ -57,7 +57,7 @@ def test_errors_are_defined_in_errors_modules() -> None:
 
 
 def test_each_job_failure_has_a_row() -> None:
-    failures = [*FAILURES.values(), INTERNAL, QUARANTINED, EXPIRED]
+    failures = [*FAILURES.values(), INTERNAL, QUARANTINED, HUNG, EXPIRED]
 
     assert section("Why a job failed").keys() == {failure.code for failure in failures}
 

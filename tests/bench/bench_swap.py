@@ -39,6 +39,7 @@ from transformers.utils import logging as transformers_logging
 from gpu_runtime.config import EngineConfig
 from gpu_runtime.devices import choose_device
 from gpu_runtime.engine import Engine
+from gpu_runtime.execution import regions
 from gpu_runtime.families.registry import FAMILIES
 from gpu_runtime.messages import CheckpointRef, Sampler
 from gpu_runtime.weights import assembly
@@ -168,10 +169,10 @@ def timed(call: Callable[..., T], *arguments: Any) -> tuple[T, float]:
 
 def measure_graphs(scratch: Path) -> dict[str, int]:
     """Graphs before and after the swaps."""
-    assembly.COMPILE_BACKEND = "eager"
+    regions.BACKEND = "eager"
     pair = [save_checkpoint(scratch / f"tiny-{seed}", seed=seed) for seed in (1, 2)]
     engine = Engine(
-        EngineConfig(device="cpu", compile_denoiser=True, weights_budget_mb=megabytes(size_of(pair[0])))
+        EngineConfig(device="cpu", compile="whole", weights_budget_mb=megabytes(size_of(pair[0])))
     )
     for name, images in (("one", 1), ("three", 3), ("two", 2)):
         run_all(engine, [image_request(name, pair[0], seeds=tuple(range(images)), steps=2)])

@@ -97,8 +97,9 @@ def test_hung_step_is_ended_by_the_watchdog(appliance: Appliance) -> None:
         answer = client.post(f"{FETCH}/{hung}", {}).json()
     assert answer["status"] == "error"
     states = appliance.query(
-        "SELECT state FROM generation_generationjob WHERE id = ANY(%s) ORDER BY id", [[hung, neighbour]]
+        "SELECT state, error_code FROM generation_generationjob WHERE id = ANY(%s) ORDER BY id",
+        [[hung, neighbour]],
     )
-    assert states == [("quarantined",), ("succeeded",)]
+    assert states == [("quarantined", "worker_hung"), ("succeeded", "")]
     assert "no tick completed in time" in appliance.logs("gpu-cpu")
     assert running_jobs(appliance) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,12 +17,23 @@ from gpu_runtime.weights.source import WeightsSource
 
 TOO_BIG = 1e6
 BROKEN = -1e6
+HANGING = 2e6
+STICKY = -2e6
 """Marks in a context tensor: they make the denoiser call fail that has the marked row in it."""
+
+MARKS = {
+    "poisoned": float("nan"),
+    "too big": TOO_BIG,
+    "broken": BROKEN,
+    "hanging": HANGING,
+    "sticky": STICKY,
+}
+"""By the words in a prompt that ask for them."""
 
 
 @dataclass
 class Faults:
-    """What goes wrong; besides it, prompts with "poisoned", "too big", "broken" or "unreadable" in them."""
+    """What goes wrong; besides it, prompts with one of MARKS or "unreadable" in them."""
 
     capacity: int = 10**6
     """Forward rows that fit into memory at once."""
@@ -41,22 +53,23 @@ class Faults:
 class FaultyFamily(StableDiffusion15):
     faults: Faults
 
-    def encode(self, request: ImageRequest) -> Conditioning:
-        conditioning = super().encode(request)
+    def encode(self, request: ImageRequest, vae: Any = None) -> Conditioning:
+        conditioning = super().encode(request, vae)
         if "unreadable" in request.prompt:
             raise KeyError("a token nobody knows")
-        marks = {"poisoned": float("nan"), "too big": TOO_BIG, "broken": BROKEN}
-        for word, mark in marks.items():
+        for word, mark in MARKS.items():
             if word in request.prompt:
                 tokens = torch.full_like(conditioning.positive.tokens, mark)
                 return replace(conditioning, positive=TextEncoding(tokens=tokens))
         return conditioning
 
     def forward(self, inputs: ForwardInputs, part: slice) -> Tensor:
-        if self.faults.is_device_lost:
-            raise RuntimeError("CUDA error: an illegal memory access was encountered")
         rows = part.stop - part.start
         context = inputs.context[part]
+        if self.faults.is_device_lost or bool((context == STICKY).any()):
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        if bool((context == HANGING).any()):
+            threading.Event().wait()
         if rows > self.faults.capacity or bool((context == TOO_BIG).any()):
             raise torch.OutOfMemoryError("out of memory")
         if bool((context == BROKEN).any()):

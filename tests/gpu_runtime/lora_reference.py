@@ -30,34 +30,47 @@ def plain_pipeline(checkpoint: CheckpointRef, sampler: Sampler = Sampler.EULER) 
     return pipeline
 
 
-def load_loras(pipeline: Any, loras: Sequence[tuple[Path, float]]) -> None:
-    """What a user of diffusers does for several adapters with strengths."""
-    for position, (file, _) in enumerate(loras):
+def load_loras(pipeline: Any, files: Sequence[Path]) -> None:
+    """What a user of diffusers does with several adapters; `use_loras` says which take part."""
+    for position, file in enumerate(files):
         pipeline.load_lora_weights(str(file.parent), weight_name=file.name, adapter_name=f"a{position}")
-    names = [f"a{position}" for position in range(len(loras))]
-    pipeline.set_adapters(names, [scale for _, scale in loras])
 
 
-def render_plainly(pipeline: Any, request: ImageRequest) -> Rendered:
-    """The request's first image."""
+def use_loras(pipeline: Any, strengths: Sequence[float]) -> None:
+    """The strengths of the first loaded files; those at 0 and the rest take no part."""
+    chosen = {f"a{position}": strength for position, strength in enumerate(strengths) if strength}
+    if not chosen:
+        pipeline.disable_lora()
+        return
+    pipeline.enable_lora()
+    pipeline.set_adapters(list(chosen), list(chosen.values()))
+
+
+def render_plainly(pipeline: Any, request: ImageRequest, **given: Any) -> Rendered:
+    """The request's first image; `given` goes to the pipeline in place of what the request says."""
     seen: list[Tensor] = []
 
     def remember(_pipeline: Any, _step: int, _time: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         seen.append(tensors["latents"])
         return tensors
 
-    only: dict[str, object] = {"negative_prompt": request.negative_prompt or None}
+    only: dict[str, object] = {
+        "prompt": request.prompt,
+        "negative_prompt": request.negative_prompt or None,
+    }
     if request.checkpoint.family == "flux":
-        only = {"max_sequence_length": 256 if "schnell" in request.checkpoint.name else 512}
+        only = {
+            "prompt": request.prompt,
+            "max_sequence_length": 256 if "schnell" in request.checkpoint.name else 512,
+        }
     image = pipeline(
-        prompt=request.prompt,
         width=request.width,
         height=request.height,
         num_inference_steps=request.steps,
         guidance_scale=request.guidance_scale,
         generator=torch.Generator("cpu").manual_seed(request.seeds[0]),
         callback_on_step_end=remember,
-        **only,
+        **{**only, **given},
     ).images[0]
     return Rendered(_unpacked(request, seen[-1]), np.asarray(image).astype(np.int16))
 

@@ -28,10 +28,12 @@ class Rendered:
     """int16 [H, W, 3], 0 to 255."""
 
 
-def render(requests: list[ImageRequest], *, head_start: int = 0, max_rows: int = 16) -> dict[str, Rendered]:
+def render(
+    requests: list[ImageRequest], *, head_start: int = 0, max_rows: int = 16, exact_rows: int = 2
+) -> dict[str, Rendered]:
     """Run requests on a fresh engine; all but the first get `head_start` steps before the first joins."""
     latents: dict[str, Tensor] = {}
-    config = EngineConfig(check_invariants=True, max_rows=max_rows)
+    config = EngineConfig(check_invariants=True, max_rows=max_rows, exact_rows=exact_rows)
     engine = Engine(
         config, observe_latents=lambda name, index, value: latents.__setitem__(f"{name}/{index}", value)
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,7 +41,8 @@ def test_request_ends_with_its_images_in_the_promised_order(
     assert sorted((index, image.seed) for index, image in outcome.images("r").items()) == [(0, 3), (1, 4)]
     assert isinstance(outcome.events[-1], RequestDone)
     timings = outcome.events[-1].timings
-    parts = timings.queued_s + timings.load_s + timings.encode_s + timings.denoise_s + timings.decode_s
+    before_steps = timings.queued_s + timings.load_s + timings.encode_s
+    parts = before_steps + timings.denoise_s + timings.decode_s + timings.encode_image_s
     assert 0 < parts <= timings.total_s
     assert not engine.has_work()
     assert engine.step() == []
@@ -241,35 +241,3 @@ def test_expected_step_is_generous_before_and_honest_after_measuring(
     drive(engine)
     engine.submit(image_request("s", checkpoint))
     assert 0 < engine.expected_step_s() < 5
-
-
-def test_invariants_hold_after_any_sequence_of_submit_cancel_and_finish(checkpoint: CheckpointRef) -> None:
-    dice = random.Random(20261123)
-    engine = Engine(EngineConfig(check_invariants=True, max_rows=5))
-    outcome, submitted = Outcome(), []
-    for turn in range(40):
-        if dice.random() < 0.5:
-            name = f"r{turn}"
-            submitted.append(name)
-            engine.submit(
-                image_request(
-                    name,
-                    checkpoint,
-                    seeds=tuple(range(dice.randint(1, 3))),
-                    steps=dice.randint(1, 4),
-                    guidance_scale=dice.choice([1.0, 4.0]),
-                    sampler=dice.choice([Sampler.EULER, Sampler.UNIPC, Sampler.PNDM]),
-                    width=dice.choice([16, 32]),
-                    height=16,
-                    account=dice.choice(["ada", "ben"]),
-                    is_isolated=dice.random() < 0.1,
-                )
-            )
-        if submitted and dice.random() < 0.15:
-            engine.cancel(dice.choice(submitted))
-        outcome.events += engine.step()
-    drive(engine, outcome)
-    engine.check_invariants()
-    for name in submitted:
-        outcome.images(name)
-        assert isinstance(outcome.final(name), RequestDone | RequestCanceled)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gpu_runtime.batching.batch_key import batch_key
-from gpu_runtime.batching.step_batcher import HYSTERESIS_TURNS
+from gpu_runtime.batching.cost import row_tflop
+from gpu_runtime.batching.step_times import MIN_MEASUREMENTS
+from gpu_runtime.batching.turns import HYSTERESIS_TURNS, UNLIMITED_ROWS
 from gpu_runtime.estimates import (
     ESTIMATE_MARGIN,
     MAX_PATIENCE_S,
@@ -18,6 +22,7 @@ from gpu_runtime.estimates import (
 from tests.gpu_runtime.driving import image_request
 
 KEY = batch_key(image_request("r"))
+LARGE = batch_key(image_request("r", width=1024, height=1024))
 
 
 def measured(call_s: float) -> Estimates:
@@ -61,3 +66,47 @@ def test_steps_that_would_be_lost_are_worth_their_multiple() -> None:
 def test_turn_that_repeats_steps_takes_as_much_longer() -> None:
     turn_s = measured(0.2).turn_s(KEY, rows=2, new_requests=0, is_resident=False, repeated_turns=9)
     assert turn_s == pytest.approx(ESTIMATE_MARGIN * (10 * 0.2 + UNMEASURED_LOAD_S))
+
+
+def test_call_of_a_shape_that_never_ran_is_expected_by_its_operations() -> None:
+    assert Estimates().call_cost(LARGE, 3) == 3.0
+    work = row_tflop(LARGE) / row_tflop(KEY)
+    assert measured(0.2).call_cost(LARGE, 2) == pytest.approx(0.2 * work)
+
+
+def test_tokens_beyond_the_usual_have_times_of_their_own() -> None:
+    estimates = measured(0.2)
+    estimates.record_call(replace(KEY, shape=(4096,)), 2, 0.5)
+    assert estimates.call_cost(KEY, 2) == pytest.approx(0.2)
+
+
+def test_before_anything_was_measured_the_kind_of_device_says_how_many_rows_are_worth_it() -> None:
+    assert Estimates().best_rows(LARGE) == UNLIMITED_ROWS
+    assert Estimates("cpu").best_rows(LARGE) == 1
+    assert Estimates("cpu").best_rows(KEY) == 256
+    assert Estimates("cuda").best_rows(LARGE) == 1
+    assert Estimates("cuda").best_rows(batch_key(image_request("r", width=512, height=512))) == 7
+
+
+def test_calls_become_larger_until_one_shows_no_gain() -> None:
+    """A large model on a CPU: one row first, then two, found to take twice as long."""
+    estimates, tried = Estimates("cpu"), []
+    for _ in range(4 * MIN_MEASUREMENTS):
+        rows = estimates.best_rows(LARGE)
+        tried.append(rows)
+        estimates.record_call(LARGE, rows, 2.0 * rows)
+    assert tried == [1] * MIN_MEASUREMENTS + [2] * MIN_MEASUREMENTS + [1] * 2 * MIN_MEASUREMENTS
+
+
+def test_calls_that_gain_by_more_rows_become_larger() -> None:
+    estimates = Estimates("cpu")
+    for _ in range(5 * MIN_MEASUREMENTS):
+        estimates.record_call(LARGE, estimates.best_rows(LARGE), 1.0)
+    assert estimates.best_rows(LARGE) == 32
+
+
+def test_decode_is_expected_like_a_call_until_it_was_measured() -> None:
+    estimates = measured(0.2)
+    assert estimates.decode_cost(KEY) == estimates.call_cost(KEY, 1)
+    estimates.record_decode(KEY, 1, 0.7)
+    assert estimates.decode_cost(KEY) == 0.7

@@ -14,8 +14,17 @@ import pytest
 from gpu_runtime.config import EngineConfig
 from gpu_runtime.errors import NumericFault, OutOfMemory, RuntimeFault, UnsupportedCombination
 from gpu_runtime.factory import build_engine
-from gpu_runtime.fake import FakeEngine, FaultCode, fake_png, read_faults
-from gpu_runtime.messages import Progress, RequestCanceled, RequestDone, RequestFailed
+from gpu_runtime.fake import FakeEngine, FaultCode, read_faults
+from gpu_runtime.fake_images import fake_jpeg, fake_png
+from gpu_runtime.messages import (
+    HiresFix,
+    Preview,
+    Priority,
+    Progress,
+    RequestCanceled,
+    RequestDone,
+    RequestFailed,
+)
 from tests.gpu_runtime.driving import drive, image_request, pixels, run_all
 
 ROOT = Path(__file__).parents[2]
@@ -76,6 +85,44 @@ def test_image_of_any_size_decodes(width: int, height: int) -> None:
     decoded = pixels(fake_png("x", 1, width=width, height=height))
     assert decoded.shape == (height, width, 3)
     assert (decoded == decoded[0]).all()
+
+
+def test_previews_are_real_files_and_come_where_they_are_wanted() -> None:
+    requests = [image_request("a", seeds=(1, 2), steps=3, wants_previews=True), image_request("b", steps=3)]
+    events = run_all(fake_engine(step_ms=0.01), requests).events
+    previews = [event for event in events if isinstance(event, Preview)]
+    assert [(p.request_id, p.index, p.step) for p in previews] == [
+        ("a", index, step) for step in (1, 2) for index in (0, 1)
+    ]
+    assert pixels(previews[0].data).shape[:2] == (8, 8)
+    assert len({fake_jpeg("x", seed) for seed in range(8)}) > 4
+
+
+def test_progress_counts_every_pass() -> None:
+    hires = HiresFix(width=64, height=64, strength=0.5, steps=6)
+    outcome = run_all(fake_engine(step_ms=0.01), [image_request("r", steps=5, seeds=(1, 2), hires=hires)])
+    progress = [event for event in outcome.events if isinstance(event, Progress)]
+    assert [(event.step, event.total) for event in progress] == [(2 * step, 16) for step in range(1, 9)]
+
+
+def test_forecast_names_who_is_done_next() -> None:
+    engine = fake_engine(step_ms=10, max_rows=2)
+    engine.submit(image_request("long", steps=30, account="ada"))
+    engine.submit(image_request("short", steps=10, account="ben"))
+    engine.submit(image_request("later", steps=5, account="cleo", priority=Priority.BACKGROUND))
+    assert [(each.request_id, each.position) for each in engine.forecast()] == [
+        ("short", 0),
+        ("long", 1),
+        ("later", 2),
+    ]
+    assert [each.seconds for each in engine.forecast()] == pytest.approx([0.1, 0.3, 0.35])
+
+
+def test_background_waits_for_interactive_requests() -> None:
+    engine = fake_engine(step_ms=0.01, max_rows=1)
+    engine.submit(image_request("later", steps=1, priority=Priority.BACKGROUND))
+    engine.submit(image_request("now", steps=1))
+    assert [e.request_id for e in engine.step() if isinstance(e, RequestDone)] == ["now"]
 
 
 def test_requests_wait_for_room_and_isolated_ones_run_alone() -> None:

@@ -8,16 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from gpu_runtime.batching.batch_key import batch_key
 from gpu_runtime.config import EngineConfig
 from gpu_runtime.devices import choose_device
 from gpu_runtime.engine import Engine
 from gpu_runtime.errors import CheckpointMissing, RuntimeFault, UnsupportedCombination, WeightsCorrupt
 from gpu_runtime.families.registry import FAMILIES
-from gpu_runtime.held import HeldRequest
 from gpu_runtime.messages import CheckpointRef, ImageRequest, RequestDone, RequestFailed, Sampler
-from gpu_runtime.samplers import SAMPLERS
-from gpu_runtime.weights.family_facts import FAMILY_FACTS, NOISE_SAMPLERS, STEP_BATCHED
+from gpu_runtime.samplers import ALGORITHMS, SAMPLERS
+from gpu_runtime.weights.family_facts import FAMILY_FACTS, NOISE_SAMPLERS, STEP_BATCHED, forward_rows
 from tests.gpu_runtime.driving import Outcome, image_request, pixels, run_all
 from tests.gpu_runtime.family_checkpoints import SCHEDULER, FamilyCheckpoints
 from tests.gpu_runtime.folder_source import FolderSource
@@ -150,7 +148,7 @@ def test_every_step_batched_family_is_registered_with_facts() -> None:
 
 
 def test_facts_name_every_sampler_for_noise_predicting_families() -> None:
-    assert set(NOISE_SAMPLERS) == set(SAMPLERS)
+    assert set(NOISE_SAMPLERS) == set(SAMPLERS) | set(ALGORITHMS)
 
 
 @pytest.mark.parametrize("family", sorted(STEP_BATCHED))
@@ -168,9 +166,8 @@ def test_batcher_counts_the_forward_rows_that_an_image_brings(
     family: str, guidance_scale: float, checkpoints: FamilyCheckpoints
 ) -> None:
     request = request_of(checkpoints.plain(family), guidance_scale=guidance_scale)
-    held = HeldRequest(request=request, key=batch_key(request), submitted_at=0.0)
     source = FolderSource(request.checkpoint.path, choose_device(EngineConfig()))
     loaded = FAMILIES[family](request.checkpoint, source)
     with torch.inference_mode():
         inputs = loaded.rows([loaded.begin(request, 0, loaded.encode(request))])
-    assert inputs.latents.shape[0] == held.forward_rows
+    assert inputs.latents.shape[0] == forward_rows(request)

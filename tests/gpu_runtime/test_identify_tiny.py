@@ -37,6 +37,9 @@ BATCHED = {
 }
 """Family and variant by recipe, for folders and single files alike."""
 
+RELATED = ("pixart-alpha", "flux2-klein-kv", "kandinsky2.2", "wuerstchen")
+"""Recipes of a family that are called otherwise."""
+
 OTHERS = sorted(set(RECIPES) - set(BATCHED) - {"sd2-base", "sdxl-turbo", "flux-kontext"})
 
 FORMAT_OF = {"kohya": FileFormat.KOHYA, "diffusers": FileFormat.DIFFUSERS_LORA, "peft": FileFormat.PEFT}
@@ -58,7 +61,7 @@ def test_folder_and_single_file_are_identified_alike(recipe: str, tmp_path: Path
 def test_families_of_diffusers_pipelines_are_identified(recipe: str, tmp_path: Path) -> None:
     found = identify(make_tiny(recipe, tmp_path / "made" / "it"))
     assert found.kind is ModelKind.CHECKPOINT
-    assert recipe in (found.family, f"{found.family}-{found.variant}") or recipe == "pixart-alpha"
+    assert recipe in (found.family, f"{found.family}-{found.variant}") or recipe in RELATED
 
 
 @pytest.mark.parametrize("file_format", FORMATS)

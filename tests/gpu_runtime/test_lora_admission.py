@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from gpu_runtime.batching.admission import Admitted, Limits, Rejected, admit
+from gpu_runtime.batching.admission import Admitted, Rejected, admit
+from gpu_runtime.batching.limits import Limits
 from gpu_runtime.messages import EmbeddingRef, ImageRequest, LoraRef
 from tests.gpu_runtime.driving import NO_CHECKPOINT, image_request
 

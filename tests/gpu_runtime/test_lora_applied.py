@@ -13,11 +13,15 @@ from torch import Tensor
 from gpu_runtime.adapters.applied import applied
 from gpu_runtime.adapters.bank import AdapterBank
 from gpu_runtime.adapters.use import LoraUse
+from gpu_runtime.config import EngineConfig
 from gpu_runtime.errors import UnsupportedCombination
+from gpu_runtime.execution import regions
+from gpu_runtime.execution.preparing import Execution
 from gpu_runtime.tiny.lora import make_tiny_lora
 from gpu_runtime.tiny.pipelines import tiny_pipeline
 from tests.gpu_runtime.lora_files import ROOM, factors, lora_ref, write_lora
 from tests.gpu_runtime.rendering import relative_error
+from tests.gpu_runtime.weight_store import PLAN
 
 TOLERANCE = 1e-5
 ROWS = 4
@@ -165,7 +169,9 @@ def test_strengths_scale_and_add(unet: Any, bank: AdapterBank, tmp_path: Path) -
     torch.testing.assert_close(found[1], expected[1] + x[1] @ weights[1].T, rtol=1e-5, atol=1e-5)
 
 
-def test_a_compiled_network_does_not_ignore_adapters(uses: list[LoraUse]) -> None:
+def test_a_compiled_network_does_not_ignore_adapters(
+    uses: list[LoraUse], monkeypatch: pytest.MonkeyPatch
+) -> None:
     graphs = []
 
     def backend(graph: Any, _inputs: Any) -> Any:
@@ -174,7 +180,8 @@ def test_a_compiled_network_does_not_ignore_adapters(uses: list[LoraUse]) -> Non
 
     network = tiny_pipeline("sd15").unet
     expected = run_with(network, [[uses[0]]] * ROWS)
-    network.compile(backend=backend)
+    monkeypatch.setattr(regions, "BACKEND", backend)
+    Execution(EngineConfig(compile="whole"), PLAN).prepare(network)
     run(network)
     made = len(graphs)
     assert made > 0

@@ -91,6 +91,14 @@ def test_shards_outside_of_the_folder_are_refused(name: str, pixart: Path, tmp_p
         load(odd)
 
 
+def test_setting_of_the_wrong_type_is_damage(pixart: Path, tmp_path: Path) -> None:
+    odd, encoder = with_own(pixart, "text_encoder", tmp_path / "odd")
+    config = json.loads((encoder / "config.json").read_text())
+    (encoder / "config.json").write_text(json.dumps(config | {"num_layers": "many"}))
+    with pytest.raises(WeightsCorrupt, match="num_layers"):
+        load(odd)
+
+
 def test_number_of_noise_levels_is_limited(pixart: Path, tmp_path: Path) -> None:
     odd, scheduler = with_own(pixart, "scheduler", tmp_path / "odd")
     config = json.loads((scheduler / "scheduler_config.json").read_text())

@@ -236,3 +236,20 @@ def test_quantised_network_is_refused(tiny: dict[str, Path]) -> None:
     config = read_config(tiny["sd15"] / "unet") | {"quantization_config": {"quant_method": "gguf"}}
     with pytest.raises(UnsupportedCombination, match="UNet2DConditionModel is quantised"):
         architecture_of(network_class(tiny["sd15"], "unet"), config, torch.float32, CPU)
+
+
+def test_convolutions_may_be_kept_in_channels_last_order(tiny: dict[str, Path]) -> None:
+    plain = filled(tiny["sd15"], "unet").module
+    pool = SlotPool(is_channels_last=True)
+    for _ in range(2):
+        slot = filled(tiny["sd15"], "unet", pool=pool)
+        weight = slot.module.down_blocks[0].resnets[0].conv1.weight
+        assert weight.is_contiguous(memory_format=torch.channels_last)
+        assert not weight.is_contiguous()
+        assert_same(slot.module, plain)
+        pool.give_back(slot)
+    sample, text = torch.randn(2, 4, 8, 8), torch.randn(2, 7, plain.config.cross_attention_dim)
+    slot = filled(tiny["sd15"], "unet", pool=pool)
+    with torch.inference_mode():
+        ours, theirs = (each(sample, 3, text).sample for each in (slot.module, plain))
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)

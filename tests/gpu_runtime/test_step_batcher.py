@@ -11,51 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpu_runtime.batching.batch_key import BatchKey, batch_key
-from gpu_runtime.batching.step_batcher import (
-    HYSTERESIS_TURNS,
-    STARVATION_TURNS,
-    Device,
-    RowId,
-    StepBatcher,
-    Turn,
-)
+from gpu_runtime.batching.leading import STARVATION_TURNS
+from gpu_runtime.batching.step_batcher import StepBatcher
+from gpu_runtime.batching.turns import HYSTERESIS_TURNS, RowId
 from tests.gpu_runtime.driving import image_request
-
-UNLIMITED = 10**9
-
-
-def key(checkpoint: str = "c", side: int = 512, isolated: str = "") -> BatchKey:
-    return BatchKey(checkpoint=checkpoint, family="sd15", width=side, height=side, isolated_request=isolated)
-
-
-def add(batcher: StepBatcher, request_id: str, *, images: int = 1, **changes: Any) -> None:
-    fields: dict[str, Any] = {
-        "account": request_id,
-        "weight": 1.0,
-        "key": key(),
-        "row_cost": 1.0,
-        "forward_rows": 1,
-    }
-    batcher.add(request_id, images=images, **{**fields, **changes})
-
-
-def device(*, resident: tuple[str, ...] = ("c", "d"), linear: bool = True, limit: int = UNLIMITED) -> Device:
-    """`linear`: a call's cost is proportional to its rows, as on a CPU; else it does not depend on them."""
-    return Device(
-        resident=resident,
-        call_cost=lambda _key, rows: float(rows) if linear else 1.0,
-        row_limit=lambda _key: limit,
-    )
-
-
-def plan(batcher: StepBatcher, where: Device | None = None) -> Turn:
-    turn = batcher.plan(where or device())
-    assert turn is not None
-    return turn
-
-
-def requests_of(turn: Turn) -> Counter[str]:
-    return Counter(row.request_id for row in turn.rows)
+from tests.gpu_runtime.turns_driving import add, device, key, plan, requests_of
 
 
 def test_nothing_waiting_gives_no_turn() -> None:
@@ -311,7 +271,8 @@ def test_every_turn_is_sound_and_nobody_starves(
     batcher, resident = StepBatcher(max_rows), "c"
     for index, fields in enumerate(waiting):
         add(batcher, f"r{index}", **fields)
-    unserved = dict.fromkeys(batcher.rows(), 0)
+    accounts = {f"r{index}": fields["account"] for index, fields in enumerate(waiting)}
+    unserved = dict.fromkeys(accounts.values(), 0)
     for _ in range(3 * STARVATION_TURNS):
         turn = plan(batcher, device(resident=(resident,), linear=linear, limit=limit))
         resident = turn.key.checkpoint
@@ -319,7 +280,7 @@ def test_every_turn_is_sound_and_nobody_starves(
         members = [waiting[int(row.request_id[1:])] for row in turn.rows]
         assert all(member["key"] == turn.key for member in members)
         assert len(members) == 1 or sum(member["forward_rows"] for member in members) <= limit
-        for name in unserved:
-            unserved[name] = 0 if name in requests_of(turn) else unserved[name] + 1
+        served = {accounts[row.request_id] for row in turn.rows}
+        unserved = {account: 0 if account in served else turns + 1 for account, turns in unserved.items()}
         # Its weights may be away while it is starved.
-        assert max(unserved.values()) <= STARVATION_TURNS + HYSTERESIS_TURNS + 1 + len(waiting)
+        assert max(unserved.values()) <= STARVATION_TURNS + HYSTERESIS_TURNS + 1 + len(unserved)

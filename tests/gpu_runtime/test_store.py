@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -92,6 +94,35 @@ def test_damaged_component_is_not_taken_for_the_new_one(store: Store) -> None:
     (placed.path / "config.json").write_text("{ ")
 
     with pytest.raises(WeightsCorrupt, match=f"component {placed.digest} has other content"):
+        store.place_component(made(store, {"config.json": "{}"}))
+
+
+@pytest.mark.parametrize("number", [errno.ENOTEMPTY, errno.EACCES], ids=["outside", "within the sandbox"])
+def test_equal_component_that_another_import_placed_in_between_is_taken(
+    store: Store, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """To rename over a folder needs the right to remove it, which imports in their sandbox do not have."""
+    folder = made(store, {"config.json": "{}"})
+
+    def late(path: Path, target: Path) -> Path:
+        shutil.copytree(path, target)
+        raise OSError(number, "cannot be renamed over", str(path))
+
+    monkeypatch.setattr(Path, "rename", late)
+    placed = store.place_component(folder)
+
+    assert not placed.is_new
+    assert store.list_components() == [placed.digest]
+    assert list(store.staging.iterdir()) == []
+
+
+def test_component_that_cannot_be_placed_is_an_error(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path, target: Path) -> Path:
+        raise PermissionError(errno.EACCES, "not yours", str(path))
+
+    monkeypatch.setattr(Path, "rename", refused)
+
+    with pytest.raises(PermissionError):
         store.place_component(made(store, {"config.json": "{}"}))
 
 

@@ -13,7 +13,7 @@ import torch
 from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionPipeline
 from transformers import CLIPTextModel
 
-from gpu_runtime.batching.step_batcher import HYSTERESIS_TURNS
+from gpu_runtime.batching.turns import HYSTERESIS_TURNS
 from gpu_runtime.config import EngineConfig
 from gpu_runtime.engine import Engine
 from gpu_runtime.errors import CheckpointMissing, OutOfMemory, UnsupportedCombination
@@ -73,6 +73,7 @@ def test_two_checkpoints_that_do_not_fit_together_take_long_turns(
             (first, second)[index % 2],
             seeds=(index,),
             steps=8,
+            guidance_scale=1.0,
             account=f"account {index // 2 % 4}",
         )
         for index in range(40)
@@ -91,7 +92,7 @@ def test_neither_of_two_checkpoints_waits_for_all_of_the_other(
 ) -> None:
     engine = room_for_one(first, clock, max_rows=2)
     requests = [
-        image_request(f"{which.name} {index}", which, steps=8, account=which.name)
+        image_request(f"{which.name} {index}", which, steps=8, guidance_scale=1.0, account=which.name)
         for index in range(20)
         for which in (first, second)
     ]
@@ -112,7 +113,7 @@ def test_swapped_images_equal_those_of_an_engine_of_their_own(
 ) -> None:
     """Some rows of each are half done when the other's weights are copied over their own."""
     requests = [
-        image_request(f"{which.name} {index}", which, seeds=(index,), steps=20)
+        image_request(f"{which.name} {index}", which, seeds=(index,), steps=20, guidance_scale=1.0)
         for index in range(3)
         for which in (first, second)
     ]

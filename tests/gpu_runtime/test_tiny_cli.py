@@ -17,7 +17,7 @@ def test_list_names_every_pipeline(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"checkpoint: {', '.join(RECIPES)}"
-    assert len(lines) == 6
+    assert len(lines) == 8
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,8 @@ def test_list_names_every_pipeline(capsys: pytest.CaptureFixture[str]) -> None:
         (["sdxl", "{}", "--kind", "embedding", "--name", "mine"], "mine.safetensors"),
         (["sd3", "{}", "--kind", "vae"], ""),
         (["sd15", "{}", "--kind", "controlnet", "--name", "canny"], "canny"),
+        (["sd15-plus", "{}", "--kind", "ip-adapter"], "sd15-plus-ip-adapter.safetensors"),
+        (["clip", "{}", "--kind", "picture-encoder", "--name", "eyes"], "eyes"),
     ],
 )
 def test_last_line_is_the_path(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.attention import SDPBackend
 
 from gpu_runtime.config import EngineConfig
 from gpu_runtime.devices import DevicePlan
@@ -23,7 +24,11 @@ from gpu_runtime.weights.residency import Residency
 from gpu_runtime.weights.source import WeightsSource
 
 PLAN = DevicePlan(
-    device=torch.device("cpu"), device_name="cpu", dtype=torch.float32, attention="sdpa", reason="a test"
+    device=torch.device("cpu"),
+    device_name="cpu",
+    dtype=torch.float32,
+    kernels=(SDPBackend.MATH,),
+    reason="a test",
 )
 
 

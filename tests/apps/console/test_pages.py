@@ -131,6 +131,17 @@ def test_every_list_and_form_opens(cast: Cast, otto: Client, clock: FrozenClock)
             assert otto.get(url).status_code == 200, meta.label
 
 
+def test_a_job_shows_where_its_time_went(cast: Cast, otto: Client, clock: FrozenClock) -> None:
+    job = _make_job(cast, clock, timings={"encode_s": 0.25, "denoise_s": 1.5, "store_s": 0.004})
+    html = otto.get(f"/console/generation/generationjob/{job.pk}/change/").content.decode()
+    rows = re.findall(r"<tr><td>([^<]+)</td><td>([^<]+)</td></tr>", html)
+    assert rows == [
+        ("encoding prompts and pictures", "0.250 s"),
+        ("first to last step", "1.500 s"),
+        ("storing", "0.004 s"),
+    ]
+
+
 def _request(cast: Cast) -> Any:
     request = type("Request", (), {})()
     request.user = cast.otto

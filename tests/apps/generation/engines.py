@@ -16,6 +16,7 @@ from gpu_runtime.config import EngineConfig
 from gpu_runtime.errors import RuntimeFault
 from gpu_runtime.fake import FakeEngine
 from gpu_runtime.messages import EngineProtocol, Event, ImageRequest
+from gpu_runtime.telemetry import TickKind, TickReport
 from tests.apps.generation.studio import PATIENCE_S
 
 
@@ -28,6 +29,9 @@ class ScriptedEngine(FakeEngine):
     refusal: RuntimeFault | None = None
     company: list[frozenset[str]] = field(default_factory=list)
     """Prompts that were held together, at each step."""
+    load_s: float = 0.0
+    """How long every step says that it loaded weights; it does not take that time."""
+    loads_reported: int = 0
 
     def submit(self, request: ImageRequest) -> None:
         if self.refusal is not None:
@@ -40,6 +44,10 @@ class ScriptedEngine(FakeEngine):
         if self._held:
             self.company.append(frozenset(held.request.prompt for held in self._held.values()))
         return super().step()
+
+    def take_ticks(self) -> list[TickReport]:
+        self.loads_reported += 1
+        return [TickReport(kind=TickKind.LOAD, seconds=self.load_s)]
 
 
 class TestPump(Pump):

@@ -11,7 +11,7 @@ from apps.generation.adapters import entries_of
 from apps.generation.models import GenerationJob
 from apps.generation.pump_session import image_request
 from apps.generation.request import LoraWish, ResolvedRequest, UsedAdapters, UsedEntry, UsedLora
-from gpu_runtime.messages import EmbeddingRef, ImageRequest, LoraRef, Sampler, VaeRef
+from gpu_runtime.messages import EmbeddingRef, ImageRequest, LoraRef, Sampler, SigmaSchedule, VaeRef
 from tests.apps.generation.studio import Studio, claim_one, on_record
 from tests.factories import make_adapter, make_checkpoint
 
@@ -154,8 +154,8 @@ def test_jobs_of_earlier_versions_are_read_as_without_adapters(studio: Studio) -
     [
         (None, Sampler.EULER),
         (Sampler.HEUN, Sampler.HEUN),
-        (Sampler.DPMPP_2M_KARRAS, Sampler.DPMPP_2M),
-        (Sampler.DPMPP_2M_SDE_KARRAS, Sampler.DPMPP_2M),
+        (Sampler.DPMPP_2M, Sampler.DPMPP_2M),
+        (Sampler.DPMPP_2M_SDE, Sampler.DPMPP_2M),
         (Sampler.EULER_A, Sampler.EULER),
     ],
 )
@@ -163,7 +163,30 @@ def test_a_sampler_the_family_lacks_gives_way_to_the_nearest(
     studio: Studio, asked: Sampler | None, used: Sampler
 ) -> None:
     make_checkpoint("flux", family="flux", defaults={"steps": 4, "guidance_scale": 3.5, "sampler": "euler"})
-    assert studio.submit(checkpoint="flux", sampler=asked).resolved.sampler == used
+    resolved = studio.submit(checkpoint="flux", sampler=asked, schedule=SigmaSchedule.KARRAS).resolved
+    assert (resolved.sampler, resolved.schedule) == (used, SigmaSchedule.AUTOMATIC)
+
+
+def test_a_schedule_the_sampler_lacks_gives_way_to_the_automatic_one(studio: Studio) -> None:
+    resolved = studio.submit(sampler=Sampler.DDIM, schedule=SigmaSchedule.KARRAS).resolved
+    assert (resolved.sampler, resolved.schedule) == (Sampler.DDIM, SigmaSchedule.AUTOMATIC)
+    resolved = studio.submit(sampler=Sampler.EULER_A, schedule=SigmaSchedule.BETA).resolved
+    assert (resolved.sampler, resolved.schedule) == (Sampler.EULER_A, SigmaSchedule.BETA)
+
+
+def test_a_checkpoints_default_sampler_may_name_a_schedule(studio: Studio) -> None:
+    defaults = {"steps": 4, "guidance_scale": 3.5, "sampler": "dpmpp_2m_karras"}
+    make_checkpoint("karras", defaults=defaults)
+    resolved = studio.submit(checkpoint="karras").resolved
+    assert (resolved.sampler, resolved.schedule) == (Sampler.DPMPP_2M, SigmaSchedule.KARRAS)
+
+
+def test_jobs_of_earlier_versions_have_the_schedule_in_the_samplers_name(studio: Studio) -> None:
+    stored = studio.submit().request
+    del stored["schedule"]
+    stored["sampler"] = "dpmpp_2m_sde_karras"
+    read = ResolvedRequest.from_json(stored)
+    assert (read.sampler, read.schedule) == (Sampler.DPMPP_2M_SDE, SigmaSchedule.KARRAS)
 
 
 def test_sides_are_denoised_in_the_familys_multiples(studio: Studio) -> None:
@@ -175,7 +198,12 @@ def test_sides_are_denoised_in_the_familys_multiples(studio: Studio) -> None:
 
 @pytest.mark.parametrize(
     ("variant", "needed"),
-    [("inpaint", "an image and a mask"), ("refiner", "an image of another model to refine")],
+    [
+        ("inpaint", "an image and a mask"),
+        ("fill", "an image and a mask"),
+        ("refiner", "an image of another model to refine"),
+        ("pix2pix", "an image to edit"),
+    ],
 )
 def test_a_checkpoint_that_needs_an_image_is_refused_for_a_prompt_alone(
     studio: Studio, variant: str, needed: str
@@ -186,6 +214,13 @@ def test_a_checkpoint_that_needs_an_image_is_refused_for_a_prompt_alone(
         studio.submit(checkpoint="special")
     assert str(refusal.value) == (f"checkpoint special makes no image from a prompt alone: it needs {needed}")
     assert on_record() == before
+
+
+def test_a_checkpoint_that_may_be_given_pictures_takes_a_prompt_alone(studio: Studio) -> None:
+    """Kontext edits what it is given, and makes images like its family where it is given nothing."""
+    defaults = {"steps": 4, "guidance_scale": 3.5, "sampler": "euler"}
+    make_checkpoint("special", family="flux", variant="kontext", defaults=defaults)
+    assert studio.submit(checkpoint="special").checkpoint.variant == "kontext"
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from apps.generation.lifecycle import (
 )
 from apps.generation.models import GenerationJob
 from apps.generation.services import cancel_job
+from apps.plans.models import Plan
 from tests.apps.generation.studio import (
     OTHER_WORKER,
     WORKER,
@@ -53,6 +54,50 @@ def test_jobs_are_claimed_first_come_first_served_within_a_priority(studio: Stud
     prioritise(low, -1)
     assert claim(limit=2) == [urgent, first]
     assert claim() == [second, third, low]
+
+
+def test_accounts_are_claimed_in_turn(studio: Studio) -> None:
+    """Cleo comes after a hundred of Ada's jobs and has not to wait for them."""
+    adas = [studio.submit() for _ in range(6)]
+    cleos = [studio.submit(by_stranger=True) for _ in range(2)]
+    assert claim(limit=6) == [adas[0], adas[1], cleos[0], adas[2], cleos[1], adas[3]]
+    late = studio.submit(by_stranger=True)
+    assert claim() == [adas[4], adas[5], late]
+
+
+def test_a_heavier_account_is_claimed_more_often(studio: Studio) -> None:
+    Plan.objects.update(weight=3.0)
+    adas = [studio.submit() for _ in range(7)]
+    Plan.objects.update(weight=1.0)
+    cleos = [studio.submit(by_stranger=True) for _ in range(2)]
+    assert claim() == [*adas[:4], cleos[0], *adas[4:], cleos[1]]
+
+
+def test_large_jobs_count_for_their_work(studio: Studio) -> None:
+    large = [studio.submit(num_images=4) for _ in range(2)]
+    small = [studio.submit(by_stranger=True) for _ in range(5)]
+    assert claim() == [large[0], *small[:3], large[1], *small[3:]]
+
+
+def test_a_job_that_comes_back_to_the_queue_is_not_overtaken(studio: Studio, clock: FrozenClock) -> None:
+    """Nothing was queued meanwhile: the queue's time must not begin anew."""
+    for _ in range(5):
+        studio.submit()
+    old = claim()[-1]
+    new = studio.submit(by_stranger=True)
+    release_jobs(leases=[lease_of(old)], worker=worker_ref(), now=clock.now())
+    assert claim() == [old, new]
+
+
+def test_a_job_that_comes_back_does_not_turn_the_time_of_the_queue_back(
+    studio: Studio, clock: FrozenClock
+) -> None:
+    """Else whoever submits then would go before all that wait."""
+    adas = [studio.submit() for _ in range(6)]
+    old, *_ = claim(limit=4)
+    release_jobs(leases=[lease_of(old)], worker=worker_ref(), now=clock.now())
+    cleos = [studio.submit(by_stranger=True) for _ in range(3)]
+    assert claim() == [old, adas[4], cleos[0], adas[5], *cleos[1:]]
 
 
 def test_a_claim_takes_no_more_than_asked(studio: Studio) -> None:

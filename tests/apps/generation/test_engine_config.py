@@ -11,7 +11,9 @@ def test_the_operators_settings_reach_the_engine(settings: Any) -> None:
     settings.STAGING_BUDGET_MB = 800
     settings.LORA_BUDGET_MB = 70
     settings.KEEP_ALIVE_S = 60.0
-    settings.COMPILE = True
+    settings.COMPILE = "whole"
+    settings.FP8 = True
+    settings.EXACT_ROWS = 8
     settings.MAX_ROWS = 5
     settings.CPU_THREADS = 4
     settings.RUNTIME = "fake"
@@ -26,5 +28,8 @@ def test_the_operators_settings_reach_the_engine(settings: Any) -> None:
         staging_budget_mb=800,
         lora_budget_mb=70,
         keep_alive_s=60.0,
-        compile_denoiser=True,
+        compile="whole",
+        compile_cache=str(settings.HOME_DIR / "compiled"),
+        fp8=True,
+        exact_rows=8,
     )

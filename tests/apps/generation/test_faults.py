@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from apps.generation.faults import EXPIRED, FAILURES, INTERNAL, QUARANTINED, failure_of
+from apps.generation.faults import EXPIRED, FAILURES, HUNG, INTERNAL, QUARANTINED, failure_of
 from gpu_runtime import errors
 from gpu_runtime.errors import OutOfMemory, RuntimeFault
 
@@ -30,8 +30,8 @@ def test_the_table_names_nothing_else() -> None:
 
 
 def test_codes_are_unique_and_messages_are_sentences() -> None:
-    failures = [*FAILURES.values(), INTERNAL, QUARANTINED, EXPIRED]
-    assert len({failure.code for failure in failures}) == len(failures) == len(FAILURES) + 3
+    failures = [*FAILURES.values(), INTERNAL, QUARANTINED, HUNG, EXPIRED]
+    assert len({failure.code for failure in failures}) == len(failures) == len(FAILURES) + 4
     assert all(failure.message.endswith((".", "again.")) for failure in failures)
     assert all(failure.code.replace("_", "").isalpha() and failure.code.islower() for failure in failures)
 

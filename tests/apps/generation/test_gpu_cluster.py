@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -16,7 +17,10 @@ import psutil
 import pytest
 from django.db import connection
 
+from apps.artifacts.models import Artifact
+from apps.catalog.models import CatalogEntry
 from apps.generation.models import GenerationJob, GpuWorker
+from tests.apps.generation import faulty_gpu_cluster
 from tests.apps.generation.studio import Studio, assert_invariants_hold, reread, states, trail, usage
 
 pytestmark = pytest.mark.slow
@@ -37,7 +41,9 @@ def database_url() -> str:
 class ClusterProcess:
     """One `gpu_cluster` in a process group of its own."""
 
-    def __init__(self, home: Path, **environment: str) -> None:
+    def __init__(
+        self, home: Path, *, program: Sequence[str] = ("manage.py", "gpu_cluster"), **environment: str
+    ) -> None:
         home.mkdir(exist_ok=True)
         self.log = home / f"cluster-{len(list(home.iterdir()))}.log"
         settings = {
@@ -50,7 +56,7 @@ class ClusterProcess:
         }
         with self.log.open("w") as log:
             self.main = subprocess.Popen(
-                [sys.executable, "manage.py", "gpu_cluster", "--device", "cpu"],
+                [sys.executable, *program, "--device", "cpu"],
                 cwd=REPOSITORY,
                 env={**os.environ, **settings, **environment},
                 stdout=log,
@@ -81,8 +87,8 @@ def start_cluster(live: Studio, tmp_path: Path, settings: Any) -> Iterator[Calla
     settings.ARTIFACT_DIR = home / "artifacts"
     started: list[ClusterProcess] = []
 
-    def start(**environment: str) -> ClusterProcess:
-        started.append(ClusterProcess(home, **environment))
+    def start(**options: Any) -> ClusterProcess:
+        started.append(ClusterProcess(home, **options))
         return started[-1]
 
     yield start
@@ -188,3 +194,60 @@ def test_killing_the_main_process_leaves_no_orphan_and_the_next_one_recovers(
     row = reread(job)
     assert (row.state, row.attempt, row.crashes) == ("succeeded", 2, 1)
     assert_invariants_hold()
+
+
+def test_a_hang_and_a_lost_device_cost_the_guilty_job_alone(
+    live: Studio, start_cluster: Callable[..., ClusterProcess], tmp_path: Path
+) -> None:
+    """With the real engine: each ends the process, which says why before it goes; the next one goes on.
+
+    Its successor would call it "worker_crashed": these codes can only come from the farewell, hence no
+    later after the verdict than a farewell may take, whatever else the machine has to do.
+    """
+    weights = tmp_path / "weights"
+    CatalogEntry.objects.filter(pk=live.checkpoint.pk).update(path=str(weights))
+    cluster = start_cluster(
+        program=[str(faulty_gpu_cluster.__file__), str(weights)],
+        DARKROOM_RUNTIME="torch",
+        DARKROOM_CPU_THREADS="1",
+        DARKROOM_WATCHDOG_MIN_S="2",
+        PYTHONPATH=str(REPOSITORY),
+    )
+    fresh = submit_small(live, "a fen")
+    wait_for_end(fresh)
+    for prompt, code, verdict in (
+        ("hanging", "worker_hung", "no tick completed in time"),
+        ("sticky", "device_lost", "the device is lost"),
+    ):
+        with frozen(wait_for(cluster.worker_pid)):
+            healthy = [submit_small(live, f"a moor {number}") for number in range(2)]
+            guilty = submit_small(live, prompt)
+        wait_for_end(guilty, *healthy)
+        row = reread(guilty)
+        assert (row.state, row.error_code, row.crashes) == ("quarantined", code, 2)
+        assert trail(guilty) == ["submitted", "requeued", "quarantined"]
+        # They were in flight with it, then each ran alone.
+        assert [(job.state, job.crashes) for job in map(reread, healthy)] == [("succeeded", 1)] * 2
+        assert cluster.output().count(verdict) == 2
+        following = submit_small(live, "a fen")
+        wait_for_end(following)
+        assert digest_of(following) == digest_of(fresh)
+    assert usage(live.account) == (0, 7)
+    assert_invariants_hold()
+
+
+def submit_small(live: Studio, prompt: str) -> GenerationJob:
+    return live.submit(prompt, seed=5, width=64, height=64, steps=4)
+
+
+@contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """Jobs that are submitted inside are claimed together."""
+    process = psutil.Process(pid)
+    process.suspend()
+    yield
+    process.resume()
+
+
+def digest_of(job: GenerationJob) -> str:
+    return Artifact.objects.get(job_id=job.pk).sha256

@@ -10,22 +10,33 @@ from typing import Any
 import pytest
 
 from apps.artifacts.models import Artifact
+from apps.artifacts.store import write_image
 from apps.core.clock import now
 from apps.core.listen import Listener, ListenerLost
 from apps.generation import drain, heartbeat, pump_session
+from apps.generation.faults import HUNG, Failure
 from apps.generation.models import GenerationJob, GpuWorker
-from apps.generation.pump_session import EXIT_DEVICE_LOST, image_request
+from apps.generation.pump_session import image_request, runtime_priority
 from apps.generation.services import cancel_job
+from apps.generation.watchdog import EXIT_DEVICE_LOST
 from apps.generation.workers import worker_name
 from gpu_runtime.config import EngineConfig
 from gpu_runtime.errors import DeviceLost, UnsupportedCombination
-from gpu_runtime.fake import fake_png
-from gpu_runtime.messages import CheckpointRef, EngineProtocol, ImageRequest, Sampler
+from gpu_runtime.fake_images import fake_png
+from gpu_runtime.messages import (
+    CheckpointRef,
+    EngineProtocol,
+    ImageRequest,
+    Priority,
+    Sampler,
+    Timings,
+)
 from tests.apps.generation.engines import (
     ScriptedEngine,
     TestPump,
     count_sessions,
     hasten,
+    separate_connection,
     terminate_backends,
 )
 from tests.apps.generation.studio import (
@@ -95,7 +106,7 @@ def test_queued_jobs_are_claimed_run_and_delivered(live: Studio, make_pump: Make
     ]
     row = reread(one)
     assert (row.attempt, row.crashes, row.progress_step, row.progress_total) == (1, 0, 50, 50)
-    assert set(row.timings) == {"queued_s", "load_s", "encode_s", "denoise_s", "decode_s", "total_s"}
+    assert set(row.timings) == {*Timings.__slots__, "store_s"}
     assert trail(one) == ["submitted", "succeeded"]
     assert usage(live.account) == usage(live.strangers_account) == (0, 1)
     assert_invariants_hold()
@@ -152,6 +163,16 @@ def test_progress_is_written_while_a_job_runs(live: Studio, make_pump: MakePump)
     pump.run_until(lambda: reread(job).progress_step > first or has_ended(job))
     assert 0 < first < reread(job).progress_step <= reread(job).progress_total == 100
     pump.run_until(lambda: worker_row().step_ms > 0)
+
+
+def test_loading_weights_does_not_count_as_time_of_steps(live: Studio, make_pump: MakePump) -> None:
+    job = live.submit(steps=5)
+    loading = slow_engine()
+    # More than any step takes: nothing is left for the steps themselves.
+    loading.load_s = 1e6
+    make_pump(lambda: loading).run_until(lambda: has_ended(job))
+    assert loading.loads_reported > 0
+    assert worker_row().step_ms == 0
 
 
 def test_a_cancel_request_stops_a_running_job_and_leaves_its_neighbour_alone(
@@ -454,10 +475,10 @@ def test_a_lost_device_ends_the_process(
     class Left(BaseException):
         pass
 
-    statuses: list[int] = []
+    statuses: list[tuple[int, str]] = []
 
-    def leave(status: int) -> None:
-        statuses.append(status)
+    def leave(status: int, *, cause: Failure) -> None:
+        statuses.append((status, cause.code))
         raise Left
 
     live.submit()
@@ -465,7 +486,48 @@ def test_a_lost_device_ends_the_process(
     monkeypatch.setattr(pump.watchdog, "leave", leave)
     with pytest.raises(Left):
         pump.run_until(lambda: False)
-    assert statuses == [EXIT_DEVICE_LOST] == [70]
+    assert statuses == [(EXIT_DEVICE_LOST, "device_lost")] == [(70, "device_lost")]
+
+
+def test_a_farewell_hands_back_what_runs_and_delivers_what_is_done(
+    live: Studio, make_pump: MakePump, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_write = threading.Event()
+
+    def slow_write(**values: Any) -> Any:
+        assert may_write.wait(PATIENCE_S)
+        return write_image(**values)
+
+    monkeypatch.setattr("apps.generation.settler.write_image", slow_write)
+    done = live.submit("done", steps=1)
+    pump = make_pump(slow_engine)
+    pump.run_until(lambda: has_left_the_engine(pump, done))
+    running = live.submit("running", steps=150)
+    pump.run_until(lambda: has_begun(running))
+    farewell = in_background(lambda: pump.watchdog._farewell(HUNG))
+    may_write.set()
+    farewell.join()
+    assert states(done, running) == ["succeeded", "queued"]
+    assert (reread(running).crashes, reread(running).claimed_by) == (1, "")
+    assert_invariants_hold()
+
+
+def has_left_the_engine(pump: TestPump, job: GenerationJob) -> bool:
+    """Whether nothing but storing its images is left to do."""
+    return pump.session is not None and not pump.session.running and reread(job).attempt > 0
+
+
+def test_a_farewell_without_a_database_ends_soon_and_leaves_the_jobs_to_be_found(
+    live: Studio, make_pump: MakePump
+) -> None:
+    job = live.submit(steps=150)
+    pump = make_pump(slow_engine)
+    pump.run_until(lambda: has_begun(job))
+    with separate_connection() as other, other.transaction():
+        # What a database that does not answer looks like: the statement gets nowhere.
+        other.execute("SELECT FROM generation_generationjob WHERE id = %s FOR UPDATE", [job.pk])
+        in_background(lambda: pump.watchdog._farewell(HUNG)).join()
+    assert (reread(job).state, reread(job).crashes) == ("running", 0)
 
 
 def test_jobs_of_a_worker_that_died_are_taken_back_by_its_successor(
@@ -514,6 +576,20 @@ def test_what_the_engine_gets_is_the_job(live: Studio) -> None:
     )
     GenerationJob.objects.filter(pk=job.pk).update(crashes=1)
     assert image_request(reread(job), live.checkpoint, {}).is_isolated is True
+
+
+@pytest.mark.parametrize(
+    ("stored", "taken"),
+    [
+        (10, Priority.INTERACTIVE),
+        (0, Priority.INTERACTIVE),
+        (-1, Priority.BACKGROUND),
+        (-2, Priority.TRAINING),
+        (-9, Priority.TRAINING),
+    ],
+)
+def test_priority_of_a_row_is_a_class_of_the_engine(stored: int, taken: Priority) -> None:
+    assert runtime_priority(GenerationJob(priority=stored)) is taken
 
 
 def test_a_full_disk_fails_the_job_and_gives_its_call_back(

@@ -6,8 +6,10 @@ import pytest
 
 from apps.audit.models import AuditEvent
 from apps.audit.refs import SYSTEM
+from apps.generation.faults import HUNG
 from apps.generation.lifecycle import (
     LeaseLost,
+    hand_back_crashed,
     lease_of,
     reap_crashed,
     reap_expired,
@@ -31,6 +33,7 @@ from tests.apps.generation.studio import (
     states,
     trail,
     usage,
+    worker_ref,
 )
 from tests.clocks import FrozenClock
 
@@ -84,6 +87,34 @@ def test_after_two_crashes_a_job_is_quarantined(studio: Studio, clock: FrozenClo
     assert usage(studio.account) == (0, 0)
     assert trail(job) == ["submitted", "requeued", "quarantined"]
     assert claim() == claim(suspects=True) == []
+    assert_invariants_hold()
+
+
+def test_a_worker_that_ends_itself_hands_back_what_it_still_holds_and_says_why(
+    studio: Studio, clock: FrozenClock
+) -> None:
+    first, second, ended = studio.submit(), studio.submit(), studio.submit()
+    claimed = claim()
+    finish(claimed[2])
+    leases = [lease_of(job) for job in claimed]
+    actor = worker_ref()
+    assert hand_back_crashed(leases=leases, cause=HUNG, worker=actor, now=clock.now()) == 2
+    assert states(first, second, ended) == ["queued", "queued", "succeeded"]
+    assert [reread(job).crashes for job in (first, second, ended)] == [1, 1, 0]
+    again = claim_one(suspects=True)
+    assert again.pk == first.pk
+    # The leases of before are nothing to go by any more.
+    assert hand_back_crashed(leases=leases, cause=HUNG, worker=actor, now=clock.now()) == 0
+    hand_back_crashed(leases=[lease_of(again)], cause=HUNG, worker=actor, now=clock.now())
+    row = reread(first)
+    assert (row.state, row.crashes, row.error_code) == ("quarantined", 2, "worker_hung")
+    assert row.error_message == (
+        "The worker stood still repeatedly while generating this request, so it is not tried again."
+    )
+    assert trail(first) == ["submitted", "requeued", "quarantined"]
+    event = AuditEvent.objects.get(name="generation.job.quarantined")
+    assert (event.actor_label, event.data) == (WORKER, {"error": "worker_hung"})
+    assert usage(studio.account) == (1, 1)
     assert_invariants_hold()
 
 

@@ -58,6 +58,7 @@ def test_an_accepted_request_becomes_one_queued_job(studio: Studio, clock: Froze
             "guidance_scale": 4.0,
             "seed": 5,
             "sampler": "dpmpp_2m",
+            "schedule": "automatic",
             "adapters": {"loras": [], "embeddings": [], "vae": None},
         },
         "client_options": {"webhook": None},
@@ -71,6 +72,9 @@ def test_an_accepted_request_becomes_one_queued_job(studio: Studio, clock: Froze
         "lease_expires_at": None,
         "priority": 0,
         "weight": 3.0,
+        # Of 2 x 10 x 3 forward rows, and as nothing is queued a third of it.
+        "work_tflop": pytest.approx(1.28, abs=0.01),
+        "queue_tag": job.work_tflop / 3,
         "is_cancel_requested": False,
         "progress_step": 0,
         "progress_total": 30,

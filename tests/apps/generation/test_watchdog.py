@@ -15,7 +15,8 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
-    prelude = "import threading\nfrom apps.generation.watchdog import Watchdog\n"
+    prelude = "import threading\nfrom apps.generation import watchdog as module\n"
+    prelude += "from apps.generation.watchdog import Watchdog\n"
     return subprocess.run(
         [sys.executable, "-c", prelude + textwrap.dedent(code)],
         cwd=REPOSITORY,
@@ -32,7 +33,7 @@ def test_a_hung_tick_ends_the_process_with_the_stacks_of_all_threads() -> None:
         def a_kernel_that_never_returns():
             threading.Event().wait()
 
-        watchdog = Watchdog(minimum_s=0.05)
+        watchdog = Watchdog(minimum_s=0.05, farewell=lambda cause: print("farewell", cause.code, flush=True))
         watchdog.start()
         watchdog.start()
         watchdog.busy(expected_s=0.0)
@@ -40,6 +41,7 @@ def test_a_hung_tick_ends_the_process_with_the_stacks_of_all_threads() -> None:
         """
     )
     assert ended.returncode == EXIT_HUNG == 75
+    assert ended.stdout == "farewell worker_hung\n"
     assert "a_kernel_that_never_returns" in ended.stderr
     assert "no tick completed in time; stacks follow and this worker ends" in ended.stderr
 
@@ -47,7 +49,7 @@ def test_a_hung_tick_ends_the_process_with_the_stacks_of_all_threads() -> None:
 def test_an_idle_loop_and_ticks_that_end_in_time_are_left_alone() -> None:
     ended = run(
         """
-        watchdog = Watchdog(minimum_s=0.3)
+        watchdog = Watchdog(minimum_s=0.3, farewell=print)
         watchdog.start()
         for _ in range(10):
             watchdog.busy(expected_s=0.0)
@@ -56,7 +58,18 @@ def test_an_idle_loop_and_ticks_that_end_in_time_are_left_alone() -> None:
         threading.Event().wait(0.6)
         """
     )
-    assert (ended.returncode, ended.stderr) == (0, "")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("farewell", ["lambda cause: threading.Event().wait()", "lambda cause: 1 / 0"])
+def test_a_farewell_that_hangs_or_fails_does_not_keep_the_process(farewell: str) -> None:
+    ended = run(
+        f"""
+        module.FAREWELL_S = 0.05
+        Watchdog(minimum_s=60.0, farewell={farewell}).leave(3, cause=module.HUNG)
+        """
+    )
+    assert ended.returncode == 3
 
 
 @pytest.mark.parametrize(("expected_s", "allowed_s"), [(0.0, 60.0), (6.0, 60.0), (7.0, 70.0)])
@@ -64,7 +77,7 @@ def test_a_tick_may_take_ten_times_what_was_expected_and_never_less_than_the_min
     monkeypatch: pytest.MonkeyPatch, expected_s: float, allowed_s: float
 ) -> None:
     monkeypatch.setattr("apps.generation.watchdog.time.monotonic", lambda: 1000.0)
-    watchdog = Watchdog(minimum_s=60.0)
+    watchdog = Watchdog(minimum_s=60.0, farewell=lambda cause: None)
     watchdog.busy(expected_s=expected_s)
     assert (watchdog._deadline, PATIENCE) == (1000.0 + allowed_s, 10.0)
     watchdog.idle()

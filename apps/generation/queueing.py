@@ -1,0 +1,64 @@
+"""Where a job goes in the queue, and what its steps cost: fair shares between accounts before the engine.
+
+The engine is fair between the requests it holds. What is queued beyond that is claimed in the order of
+`queue_tag`, so that an account that submits a thousand jobs at once does not hold up one that submits a
+single one. It is self-clocked fair queueing (Golestani, 1994): a job's tag is that of the job before it in
+its account, or the queue's present time if that is later, plus its work divided by the account's weight. The
+present time is the tag of the next job to be claimed, or of the latest that was and still runs. Jobs of one
+account keep their order; a higher priority goes first.
+"""
+
+from __future__ import annotations
+
+from django.db import connection
+
+from apps.catalog.models import CatalogEntry
+from apps.generation.choices import JobState
+from apps.generation.models import GenerationJob
+from apps.generation.request import ResolvedRequest
+from gpu_runtime.batching.cost import price_of
+from gpu_runtime.weights.family_facts import facts_of
+
+# The running jobs keep the clock while nothing is queued, or a job is next that came back to the queue: those
+# keep their tags, which are of the past. GREATEST passes over NULL.
+NOW_SQL = """
+SELECT (SELECT MAX(queue_tag) FROM generation_generationjob
+         WHERE state = %(queued)s AND account_id = %(account)s AND priority = %(priority)s),
+       GREATEST(
+           (SELECT queue_tag FROM generation_generationjob
+             WHERE state = %(queued)s AND priority = %(priority)s
+             ORDER BY priority DESC, queue_tag, id LIMIT 1),
+           (SELECT MAX(queue_tag) FROM generation_generationjob
+             WHERE state = %(running)s AND priority = %(priority)s),
+           0)
+"""
+
+
+def queue_tag(job: GenerationJob) -> float:
+    """The tag of a job that is about to be queued.
+
+    The caller's transaction holds the account's quota row, so that an account's submits come one by one.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            NOW_SQL,
+            {
+                "queued": JobState.QUEUED,
+                "running": JobState.RUNNING,
+                "account": job.account_id,
+                "priority": job.priority,
+            },
+        )
+        before, present = cursor.fetchone()
+    return float(max(before or 0.0, present)) + job.work_tflop / job.weight
+
+
+def work_tflop(checkpoint: CatalogEntry, resolved: ResolvedRequest) -> float:
+    """All steps of all images, 10**12 operations."""
+    facts = facts_of(checkpoint.family)
+    has_unconditional_rows = facts is None or facts.has_unconditional_rows
+    rows = 2 if has_unconditional_rows and resolved.guidance_scale > 1 else 1
+    row = price_of(checkpoint.family, checkpoint.variant).tflop(
+        resolved.denoised_width * resolved.denoised_height
+    )
+    return rows * row * resolved.steps * resolved.num_images

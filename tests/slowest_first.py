@@ -1,0 +1,55 @@
+"""The order of files in a parallel run: those that take longest begin, so that none is left alone at the end.
+
+By itself pytest-xdist begins with the files of most tests, and some of the longest have but two.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final
+
+SLOWEST: Final = (
+    "tests/acceptance/test_every_family.py",
+    "tests/drills/test_kill_drills.py",
+    "tests/gpu_runtime/test_starter_model.py",
+    "tests/drills/test_freeze_drills.py",
+    "tests/acceptance/test_first_image.py",
+    "tests/gpu_runtime/test_equality_matrix.py",
+    "tests/gpu_runtime/test_lora_equality.py",
+    "tests/acceptance/test_air_gapped.py",
+    "tests/apps/catalog/imports/test_real_models.py",
+    "tests/gpu_runtime/test_import_child.py",
+    "tests/gpu_runtime/test_equality.py",
+    "tests/gpu_runtime/test_image_families.py",
+    "tests/gpu_runtime/test_transformer_families.py",
+    "tests/gpu_runtime/test_controls.py",
+    "tests/gpu_runtime/test_ip_adapters.py",
+    "tests/gpu_runtime/test_generic_family.py",
+    "tests/gpu_runtime/test_import_child_single_files.py",
+    "tests/gpu_runtime/test_family_equality.py",
+    "tests/gpu_runtime/test_swapping.py",
+    "tests/apps/console/test_models_command.py",
+    "tests/gpu_runtime/test_training_starter.py",
+    "tests/apps/generation/test_pump.py",
+    "tests/gpu_runtime/test_compiled_slots.py",
+    "tests/gpu_runtime/test_passes.py",
+    "tests/gpu_runtime/test_prompts.py",
+    "tests/gpu_runtime/test_residency.py",
+    "tests/apps/generation/test_gpu_cluster.py",
+    "tests/apps/console/test_pages.py",
+    "tests/deploy/test_quickstart_script.py",
+)
+"""More than about ten seconds each, longest first; a wrong place costs time and nothing else."""
+
+
+def slowest_first(nodeids: Sequence[str]) -> list[int]:
+    """The positions of tests in the order to run them, by pytest's names for them.
+
+    Files by their place in `SLOWEST`, then those of most tests; the tests of a file keep their order.
+    """
+    files = [nodeid.partition("::")[0] for nodeid in nodeids]
+    counts = Counter(files)
+    places = {file: place for place, file in enumerate(SLOWEST)}
+    keys = [(places.get(file, len(places)), -counts[file], file) for file in files]
+    return sorted(range(len(nodeids)), key=keys.__getitem__)
