@@ -234,7 +234,7 @@ def test_pipeline_with_a_torn_component_is_corrupt(pipeline: Path, tmp_path: Pat
     [
         (
             {"_class_name": "StableVideoDiffusionPipeline"},
-            "is for StableVideoDiffusionPipeline, which no family",
+            "does not run here: StableVideoDiffusionPipeline makes videos",
         ),
         ({"_class_name": ["pipeline", "Custom"]}, "needs program code of its own"),
         ({"unet": ["my_unet", "MyUNet"]}, "needs program code of its own for unet"),

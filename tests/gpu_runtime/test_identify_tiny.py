@@ -73,10 +73,16 @@ def test_loras_are_identified(family: str, file_format: str, tmp_path: Path) -> 
     assert (found.file_format, found.details["rank"]) == (FORMAT_OF[file_format], 3)
 
 
-@pytest.mark.parametrize("family", CONTROLNETS)
-def test_controlnets_and_vaes_are_identified(family: str, tmp_path: Path) -> None:
-    control = identify(make_tiny_controlnet(family, tmp_path / "softedge"))
-    assert (control.kind, control.family, control.variant) == (ModelKind.CONTROLNET, family, "softedge")
+@pytest.mark.parametrize("name", CONTROLNETS)
+def test_controlnets_are_identified(name: str, tmp_path: Path) -> None:
+    family, _, form = name.partition("-")
+    control = identify(make_tiny_controlnet(name, tmp_path / "softedge"))
+    variant = "union" if form == "union" else "softedge"
+    assert (control.kind, control.family, control.variant) == (ModelKind.CONTROLNET, family, variant)
+
+
+@pytest.mark.parametrize("family", [name for name in CONTROLNETS if "-" not in name])
+def test_vaes_are_identified(family: str, tmp_path: Path) -> None:
     vae = identify(make_tiny_vae(family, tmp_path / "decoder"))
     assert vae.kind is ModelKind.VAE
     assert vae.family == ("sd15" if family == "sd2" else family)

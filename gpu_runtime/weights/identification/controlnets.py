@@ -90,7 +90,8 @@ def _ldm(contents: Contents) -> Identified | None:
             break
     else:
         return None
-    if contents.has(f"{prefix}double_blocks."):
+    # Those of transformers may have a hint block as well.
+    if contents.has(f"{prefix}double_blocks.") or contents.has(f"{prefix}x_embedder."):
         return None
     needed = ("time_embed.0.weight", "input_hint_block.0.weight", "middle_block_out.0.weight")
     require_names(contents, "the ControlNet", [prefix + name for name in needed])

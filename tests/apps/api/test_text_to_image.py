@@ -162,9 +162,9 @@ def test_submitting_takes_a_fixed_number_of_queries(
 ) -> None:
     monkeypatch.setattr("apps.api.quota_headers.PLAN_MEMORY_S", 1e9)
     ada.submit()
-    # key; plan; model; begin, quota, queue depth, job, audit, commit; work ahead and workers for the eta;
-    # quota for the headers; the message to the workers.
-    with django_assert_num_queries(13), django_capture_on_commit_callbacks(execute=True):
+    # key; plan; model; begin, quota, queue depth, share of the queue, job, audit, commit; work ahead and
+    # workers for the eta; quota for the headers; the message to the workers.
+    with django_assert_num_queries(14), django_capture_on_commit_callbacks(execute=True):
         ada.submit()
 
 
