@@ -15,7 +15,7 @@ Knows nothing about files, budgets or checkpoints. Single-threaded; call it outs
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -68,12 +68,16 @@ class Slot:
     """Whether weights of convolutions are kept in channels-last order, where it has memory of its own."""
     prepared: Prepared | None = None
     has_memory: bool = False
+    own_bytes: int = field(init=False)
+    """Bytes of its tensors while it has memory. Counted once: a swap asks for it dozens of times."""
+
+    def __post_init__(self) -> None:
+        self.own_bytes = sum(spec.size_bytes for spec in self.specs.values())
 
     @property
     def size_bytes(self) -> int:
-        """Bytes on the device when it has memory."""
-        beside = self.prepared.size_bytes if self.prepared else 0
-        return sum(spec.size_bytes for spec in self.specs.values()) + beside
+        """Bytes on the device when it has memory, with what was prepared."""
+        return self.own_bytes + (self.prepared.size_bytes if self.prepared else 0)
 
     def fill(self, staged: Mapping[str, Tensor]) -> None:
         """Give the module a component's values, converting dtypes where they differ.
