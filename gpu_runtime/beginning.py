@@ -65,5 +65,5 @@ class Beginner:
         return self._residency.vae(request.vae, request.checkpoint, is_beside=True)
 
     def _making_room(self, held: HeldRequest, stage: int) -> Callable[[], int]:
-        """Takes all off the device that this pass does not need."""
-        return lambda: self._residency.evict_others(*held.passes[stage].weights)
+        """Takes all off the device that this pass does not need, step by step."""
+        return lambda: self._residency.make_room(*held.passes[stage].weights)

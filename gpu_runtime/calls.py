@@ -28,7 +28,8 @@ from gpu_runtime.weights.residency import Residency
 log = logging.getLogger(__name__)
 
 SHRUNK_TURNS = 200
-"""Turns for which a call stays small after it ran out of memory; then the full size is tried again."""
+"""Turns for which a call stays small after it ran out of memory, and rows remember nothing of their steps;
+then both are tried again."""
 
 UNLIMITED_ROWS = 2**31
 
@@ -88,6 +89,8 @@ class DenoiserCalls:
         self._meter = meter
         self._exact_rows = exact_rows
         self._reuse_threshold = reuse_threshold
+        self._forgetful_until = 0
+        """The turn until which rows remember nothing, because memory ran out."""
         self._turns = 0
         self._computed_rows = 0
         """Forward rows of this turn's calls so far."""
@@ -135,10 +138,26 @@ class DenoiserCalls:
         if _is_exact(key):
             return self._predict_exactly(key, family, rows)
         with self._meter.measure(key, "denoising", len(rows)):
-            prediction = predict(family, rows, tier=key.tier, reuse_threshold=self._reuse_threshold)
-        if prediction.misfits and self._residency.evict_others(key.checkpoint):
-            prediction = predict(family, rows, tier=key.tier, reuse_threshold=self._reuse_threshold)
+            prediction = self._predict_divisibly(key, family, rows)
+        if prediction.misfits and self._residency.evict_others(*_weights_of(key, rows)):
+            prediction = self._predict_divisibly(key, family, rows)
         return prediction
+
+    def _predict_divisibly(self, key: BatchKey, family: Family, rows: Sequence[Row]) -> Prediction:
+        """One call, in parts if memory demands it. What rows remember is given up before it is divided."""
+        is_forgetful = self._turns < self._forgetful_until
+        return predict(
+            family,
+            rows,
+            tier=key.tier,
+            reuse_threshold=0.0 if is_forgetful else self._reuse_threshold,
+            spare=self._spare,
+        )
+
+    def _spare(self) -> int:
+        # At once it would be there again, and memory run out at every other step.
+        self._forgetful_until = self._turns + SHRUNK_TURNS
+        return self._residency.give_up_spare()
 
     def _predict_exactly(self, key: BatchKey, family: Family, rows: Sequence[Row]) -> Prediction:
         """One call of the fixed size; it is never made smaller, which would change the bytes."""
@@ -146,7 +165,7 @@ class DenoiserCalls:
         with self._meter.measure(key, "denoising", len(full)):
             return call_with_room(
                 lambda: predict(family, full, tier=key.tier, is_divisible=False),
-                lambda: self._residency.evict_others(key.checkpoint),
+                lambda: self._residency.make_room(*_weights_of(key, rows)),
             )
 
     def _learn(self, key: BatchKey, prediction: Prediction) -> None:
@@ -176,6 +195,17 @@ class DenoiserCalls:
 def _is_exact(key: BatchKey) -> bool:
     """Whether calls have a fixed size. Families that share no calls are exact without."""
     return key.tier is Tier.EXACT and key.family in STEP_BATCHED
+
+
+def _weights_of(key: BatchKey, rows: Sequence[Row]) -> set[str]:
+    """Digests of what a call of these rows needs: the checkpoint's, and those of what is lent for it.
+
+    Not the rest of their passes' weights: encoders of pictures have done their work, and other autoencoders
+    are yet to.
+    """
+    lent = {use.loan.digest for row in rows for use in row.conditioning.controls}
+    lent |= {use.conditional.loan.digest for row in rows for use in row.conditioning.prompts_of_pictures}
+    return {key.checkpoint, *lent}
 
 
 def _outcome(prediction: Prediction, position: int) -> Tensor | RuntimeFault:

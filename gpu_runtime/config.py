@@ -9,6 +9,7 @@ from typing import Self
 
 RUNTIMES = ("torch", "fake")
 COMPILE_MODES = ("auto", "off", "regional", "whole")
+GRAPH_MODES = ("auto", "off")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -51,6 +52,14 @@ class EngineConfig:
 
     It holds code that is run: nobody but the appliance may write there.
     """
+    learned: str = ""
+    """Folder for the durations of calls, so that a restart knows how many rows to share; "" keeps none."""
+    cuda_graphs: str = "auto"
+    """Whether denoiser calls that repeat are replayed as CUDA graphs: "off", or "auto": on CUDA.
+
+    Each size and number of rows is recorded after a few equal calls, once its compiled code is ready. Calls
+    with adapters or ControlNets in them, and those of the exact tier, are never replayed.
+    """
     fp8: bool = False
     """Keep the denoisers' weights in fp8 as well, for requests of the fast tier; half as much memory again.
 
@@ -77,6 +86,8 @@ class EngineConfig:
             raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, not {self.dtype!r}")
         if self.compile not in COMPILE_MODES:
             raise ValueError(f"compile must be one of {', '.join(COMPILE_MODES)}, not {self.compile!r}")
+        if self.cuda_graphs not in GRAPH_MODES:
+            raise ValueError(f"cuda_graphs must be one of {', '.join(GRAPH_MODES)}, not {self.cuda_graphs!r}")
         if self.device not in ("auto", "cpu") and not self.device.removeprefix("cuda:").isdigit():
             raise ValueError(f"device must be auto, cpu or cuda:N, not {self.device!r}")
         if not 1 <= self.max_rows <= 256:

@@ -51,7 +51,7 @@ class DecodeTurns:
         started = time.monotonic()
         with self._meter.measure(due.key, "decoding", due.images):
             rows = self._finisher.decode(
-                family, vae, make_room=lambda: self._residency.evict_others(*due.weights)
+                family, vae, make_room=lambda: self._residency.make_room(*due.weights)
             )
         ended = time.monotonic()
         self._estimates.record_decode(due.key, due.images, ended - started)

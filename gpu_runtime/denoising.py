@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from gpu_runtime.device_faults import call_in_halves
+from gpu_runtime.device_faults import call_in_halves, nothing_to_spare
 from gpu_runtime.execution.calling import calling
 from gpu_runtime.families.family import Family, ForwardInputs, Row
 from gpu_runtime.feature_cache.features import CallFeatures
@@ -33,7 +33,8 @@ class Prediction:
     seconds: float
     """Duration, the device's work included."""
     features: CallFeatures | None
-    """What the rows are to remember, to be committed when the call counts; None outside the fast tier."""
+    """What the rows are to remember, to be committed when the call counts; None outside the fast tier, and
+    where there was no memory for it."""
     repeats_steps: bool
     """Whether the call did earlier steps as well, so that its duration is not that of one step."""
 
@@ -45,10 +46,13 @@ def predict(
     tier: Tier = Tier.STANDARD,
     reuse_threshold: float = 0.0,
     is_divisible: bool = True,
+    spare: Callable[[], int] = nothing_to_spare,
 ) -> Prediction:
     """Call the denoiser once for all rows; out of memory, in halves if it `is_divisible`.
 
-    `tier` is that of all rows; `reuse_threshold` as in `EngineConfig`. Raises what the family raises.
+    `tier` is that of all rows; `reuse_threshold` as in `EngineConfig`. `spare` gives up what rows remember
+    and returns how many bytes: the first thing to do where a divisible call runs out of memory, which is then
+    repeated in full and remembers nothing. Raises what the family raises.
     """
     started = time.monotonic()
     inputs = family.rows(rows)
@@ -64,7 +68,13 @@ def predict(
         fitting = max(fitting, part.stop - part.start)
         return predicted
 
-    parts = call_in_halves(forward, total) if is_divisible else forward(slice(0, total)).split(1)
+    def give_up() -> int:
+        nonlocal features
+        # What this call noted so far has no bytes in `spare`, which counts what rows remember.
+        was_reusing, features = features is not None, None
+        return spare() + was_reusing
+
+    parts = call_in_halves(forward, total, give_up) if is_divisible else forward(slice(0, total)).split(1)
     combined = family.combine(_stack(parts, inputs), inputs)
     # The one point of a turn where the host waits for the device.
     finite = torch.isfinite(combined).flatten(1).all(1).tolist()

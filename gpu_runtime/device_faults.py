@@ -72,44 +72,58 @@ def _forget_frames(error: BaseException) -> None:
 
 
 def call_with_room(call: Callable[[], T], make_room: Callable[[], int]) -> T:
-    """Call; out of memory, make room and call once more. `make_room` returns how many bytes it freed.
+    """Call; out of memory, make room and call again, as long as there is room to make.
 
-    `call` has no side effect. Raises OutOfMemory when there was no room to make.
+    `make_room` returns how many bytes it freed, 0 in the end. `call` has no side effect. Raises OutOfMemory
+    when there was no room to make.
     """
-    try:
-        return call()
-    except (RuntimeError, MemoryError, OutOfMemory) as error:
-        if is_device_lost(error) or not is_out_of_memory(error):
-            raise
-        lack = str(error)
-    # Outside the handler: the traceback would keep the failed call's tensors alive.
-    release_cached_memory()
-    if not make_room():
-        raise OutOfMemory(lack)
-    return call()
+    while True:
+        try:
+            return call()
+        except (RuntimeError, MemoryError, OutOfMemory) as error:
+            if is_device_lost(error) or not is_out_of_memory(error):
+                raise
+            lack = str(error)
+        # Outside the handler: the traceback would keep the failed call's tensors alive.
+        release_cached_memory()
+        if not make_room():
+            raise OutOfMemory(lack)
 
 
-def call_in_halves(call: Callable[[slice], Tensor], rows: int) -> list[Tensor | None]:
+def nothing_to_spare() -> int:
+    """For `call_in_halves`, where nothing is held that could be given up."""
+    return 0
+
+
+def call_in_halves(
+    call: Callable[[slice], Tensor], rows: int, spare: Callable[[], int] = nothing_to_spare
+) -> list[Tensor | None]:
     """Call on all rows at once; out of memory, on each half, and so on down to one row.
 
     `call` maps a slice of rows to a tensor whose first dimension are those rows, and has no side effect.
+    `spare` gives up what is held without need, before a call is made smaller; returns how much, 0 in the end.
     Returns one tensor of shape [1, ...] a row, None where even that row alone does not fit.
     """
-    return _halves(call, 0, rows)
+    return _halves(call, 0, rows, spare)
 
 
-def _halves(call: Callable[[slice], Tensor], start: int, stop: int) -> list[Tensor | None]:
+def _halves(
+    call: Callable[[slice], Tensor], start: int, stop: int, spare: Callable[[], int]
+) -> list[Tensor | None]:
     try:
         return list(call(slice(start, stop)).split(1))
     except (RuntimeError, MemoryError) as error:
         if is_device_lost(error) or not is_out_of_memory(error):
             raise
     # Outside the handler: the traceback would keep the failed call's tensors alive.
+    freed = spare()
     release_cached_memory()
+    if freed:
+        return _halves(call, start, stop, spare)
     if stop - start == 1:
         return [None]
     middle = (start + stop) // 2
-    return _halves(call, start, middle) + _halves(call, middle, stop)
+    return _halves(call, start, middle, spare) + _halves(call, middle, stop, spare)
 
 
 def release_cached_memory() -> None:

@@ -13,6 +13,9 @@ The policy, with its reasons:
 - **channels last** for networks of convolutions on CUDA, whose tensor cores want it. Not on the CPU, where
   weights are mapped files that would have to be copied.
 
+- **CUDA graphs** unless they are switched off: a call of few rows takes longer to launch than to compute.
+  Which calls are recorded is up to `execution/graphs.py`.
+
 A plan holds for every call alike: nothing in it depends on what shares a batch.
 
 Threads on the CPU: `cpu_threads` sets torch's intra-op threads for the whole process (torch has no narrower
@@ -61,6 +64,8 @@ class DevicePlan:
     """Whether weights of convolutions are kept in channels-last order."""
     has_fp8: bool = False
     """Whether the device multiplies fp8 numbers faster than the plan's dtype."""
+    has_graphs: bool = False
+    """Whether calls that repeat are recorded and replayed."""
     reason: str
     """Why, in one sentence."""
 
@@ -83,6 +88,7 @@ def choose_device(config: EngineConfig) -> DevicePlan:
     device, why_device = _device(config.device)
     dtype, why_dtype = _dtype(config.dtype, device)
     kernels, why_kernels = attention_kernels(device)
+    has_graphs, why_graphs = _graphs(config.cuda_graphs, device)
     is_cuda = device.type == "cuda"
     layout = "channels-last convolutions" if is_cuda else "weights as they lie in their files"
     plan = DevicePlan(
@@ -93,7 +99,8 @@ def choose_device(config: EngineConfig) -> DevicePlan:
         is_tf32=is_cuda and dtype == torch.bfloat16,
         is_channels_last=is_cuda,
         has_fp8=is_cuda and torch.cuda.get_device_capability(device) >= HOPPER,
-        reason=f"{why_device}; {why_dtype}; {why_kernels}; {layout}.",
+        has_graphs=has_graphs,
+        reason=f"{why_device}; {why_dtype}; {why_kernels}; {layout}; {why_graphs}.",
     )
     _apply(plan, config)
     return plan
@@ -108,6 +115,14 @@ def attention_kernels(device: torch.device) -> tuple[tuple[SDPBackend, ...], str
         reason = "cuDNN attention, which is written for Hopper, before FlashAttention"
         return (SDPBackend.CUDNN_ATTENTION, *fused, SDPBackend.MATH), reason
     return (*fused, SDPBackend.CUDNN_ATTENTION, SDPBackend.MATH), "FlashAttention, the fastest before Hopper"
+
+
+def _graphs(wanted: str, device: torch.device) -> tuple[bool, str]:
+    if device.type != "cuda":
+        return False, "no CUDA graphs without CUDA"
+    if wanted == "off":
+        return False, "no CUDA graphs, as configured"
+    return True, "CUDA graphs of calls that repeat, which take longer to launch than to compute"
 
 
 def _apply(plan: DevicePlan, config: EngineConfig) -> None:

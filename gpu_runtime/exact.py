@@ -5,6 +5,10 @@ number: measured on the CPU for UNets and transformers of 0.1 to 200 million par
 or 2 threads, a row's result depends neither on its place in the call nor on the rows beside it. So calls of
 the exact tier have `EngineConfig.exact_rows` forward rows always, filled up by repeating images.
 
+That holds where a layer's numbers for all rows fill up whole vectors of 32: what is left over at the end,
+which the last row alone has, is computed by other instructions. Widths of released networks are multiples of
+32; the tiny SDXL, whose time embedding is 40 wide, needs calls of 4 rows.
+
 That does not hold for the small products of low-rank adapters, whose rows' places count, nor for ControlNets
 and IP-adapters, which run for some rows of a call. Images that bring such networks share with none, and have
 their places in a call by themselves.

@@ -24,8 +24,16 @@ from gpu_runtime.sampling.row_sampler import RowSampler
 from gpu_runtime.sampling.scheduler_sampler import SchedulerSampler
 from gpu_runtime.sampling.window import Part, window_of
 
-MULTISTEP = {"use_flow_sigmas": True, "prediction_type": "flow_prediction", "use_dynamic_shifting": False}
-"""What turns a solver for noise schedules into one for flow; the shift is handed over as a fixed one."""
+MULTISTEP = {
+    "use_flow_sigmas": True,
+    "prediction_type": "flow_prediction",
+    "use_dynamic_shifting": False,
+    "use_karras_sigmas": False,
+    "use_exponential_sigmas": False,
+    "use_beta_sigmas": False,
+}
+"""What turns a solver for noise schedules into one for flow; the shift is handed over as a fixed one. These
+classes look at the last three first, and make levels of noise schedules then, on which flows break down."""
 
 FLOW_SAMPLERS: dict[Sampler, SamplerSpec] = {
     Sampler.EULER: SamplerSpec("FlowMatchEulerDiscreteScheduler"),
@@ -92,13 +100,13 @@ class FlowSamplerFactory:
         if sampler is Sampler.HEUN:
             return self._heun(spec, steps, mu)
         shift = _fixed_shift(self._config) if mu is None else _shift_of(mu, self._config)
-        scheduler = _build(spec, self._config, {**spec.overrides, "flow_shift": shift})
+        scheduler = _build(spec, self._config, steps, {**spec.overrides, "flow_shift": shift})
         scheduler.set_timesteps(steps, device=self._device)
         return scheduler
 
     def _euler(self, steps: int, mu: float | None) -> Any:  # an untyped diffusers class
         shift = {"shift": _fixed_shift(self._config)}
-        scheduler = _build(FLOW_SAMPLERS[Sampler.EULER], self._config, shift)
+        scheduler = _build(FLOW_SAMPLERS[Sampler.EULER], self._config, steps, shift)
         if self._starts_even:
             even = np.linspace(1.0, 1 / steps, steps)
             scheduler.set_timesteps(sigmas=even, mu=mu, device=self._device)
@@ -112,7 +120,7 @@ class FlowSamplerFactory:
         With a fixed shift these are the levels that the class computes itself.
         """
         levels = self._euler(steps, mu)
-        scheduler = _build(spec, self._config, {"shift": _fixed_shift(self._config)})
+        scheduler = _build(spec, self._config, steps, {"shift": _fixed_shift(self._config)})
         scheduler.set_timesteps(steps, device=self._device)
         times, sigmas = levels.timesteps, levels.sigmas
         scheduler.timesteps = torch.cat([times[:1], times[1:].repeat_interleave(2)])
@@ -121,11 +129,16 @@ class FlowSamplerFactory:
 
 
 def dynamic_shift(config: SchedulerConfig, image_tokens: int) -> float | None:
-    """mu for this many image tokens, on the line through the configuration's two points; None where fixed."""
+    """mu for this many image tokens, on the line through the configuration's two points; None where fixed.
+
+    Two points of one size make no line: the first one's shift holds for all sizes then.
+    """
     if not config.get("use_dynamic_shifting", False):
         return None
     base_tokens, most_tokens = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)
     base, most = config.get("base_shift", 0.5), config.get("max_shift", 1.15)
+    if most_tokens == base_tokens:
+        return float(base)
     slope = (most - base) / (most_tokens - base_tokens)
     return float(image_tokens * slope + (base - slope * base_tokens))
 
@@ -144,5 +157,10 @@ def _is_flow(config: SchedulerConfig) -> bool:
     return bool(config.get("use_flow_sigmas")) or str(config.get("_class_name", "")).startswith("FlowMatch")
 
 
-def _build(spec: SamplerSpec, config: SchedulerConfig, overrides: Mapping[str, object]) -> Any:  # untyped
+def _build(
+    spec: SamplerSpec, config: SchedulerConfig, steps: int, overrides: Mapping[str, object]
+) -> Any:  # an untyped diffusers class
+    if steps == 1:
+        # The levels are stretched so that the last one is this; a single one is the first as well: 0 / 0.
+        config = {**config, "shift_terminal": None}
     return getattr(diffusers, spec.scheduler).from_config(config, **overrides)

@@ -12,7 +12,8 @@ from enum import StrEnum
 
 from gpu_runtime.batching.batch_key import BatchKey, batch_key
 from gpu_runtime.batching.cost import row_cost
-from gpu_runtime.messages import HiresFix, ImageRequest, RefinerRef
+from gpu_runtime.batching.turns import ExtraNetwork
+from gpu_runtime.messages import ControlRef, HiresFix, ImageRequest, IpAdapterRef, RefinerRef
 from gpu_runtime.weights.family_facts import forward_rows, steps_from_picture
 
 
@@ -66,6 +67,12 @@ class Pass:
         if request.vae:
             digests.append(request.vae.digest)
         return tuple(digests)
+
+    @property
+    def networks(self) -> frozenset[ExtraNetwork]:
+        """What its steps need on the device beside the checkpoint."""
+        refs: list[ControlRef | IpAdapterRef] = [*self.request.controls, *self.request.ip_adapters]
+        return frozenset(ExtraNetwork(digest=ref.digest, path=ref.path) for ref in refs)
 
     @property
     def forward_rows(self) -> int:

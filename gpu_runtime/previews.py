@@ -102,6 +102,8 @@ class Previews:
         """When each request's latest preview was made, and of which image."""
         self._encoding: list[tuple[str, int, int, Future[bytes]]] = []
         """Request, image index and steps of those under way, in order."""
+        self._failed: set[str] = set()
+        """Requests of which a preview failed: one line in the log says enough."""
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="encode-preview")
 
     def after_turn(self, members: Sequence[Member], family: Family) -> None:
@@ -116,7 +118,7 @@ class Previews:
                 self._make(next((member for member in own if member.index > latest), own[0]), family)
 
     def collect(self) -> list[Preview]:
-        """Those that are ready."""
+        """Those that are ready. One that failed is left out and logged."""
         ready, self._encoding = (
             [each for each in self._encoding if each[3].done()],
             [each for each in self._encoding if not each[3].done()],
@@ -124,17 +126,29 @@ class Previews:
         return [
             Preview(request_id=request_id, index=index, step=step, data=future.result())
             for request_id, index, step, future in ready
-            if future.exception() is None
+            if self._is_made(request_id, future)
         ]
 
     def forget(self, request_id: str) -> None:
         """Drop everything of one request."""
         self._latest.pop(request_id, None)
+        self._failed.discard(request_id)
         self._encoding = [each for each in self._encoding if each[0] != request_id]
 
     def close(self) -> None:
         """Stop the thread."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _is_made(self, request_id: str, future: Future[bytes]) -> bool:
+        error = future.exception()
+        if error is not None:
+            self._note_failure(request_id, error)
+        return error is None
+
+    def _note_failure(self, request_id: str, error: BaseException) -> None:
+        if request_id not in self._failed:
+            self._failed.add(request_id)
+            log.warning("request %s: no preview could be made: %s", request_id, error)
 
     def _is_due(self, request_id: str) -> bool:
         """Not while the thread is busy with the request's last one."""
@@ -155,7 +169,7 @@ class Previews:
         except Exception as error:
             if is_device_lost(error):
                 raise DeviceLost(f"the device failed while making a preview: {error}") from error
-            log.warning("request %s: no preview could be made: %s", held.request_id, error)
+            self._note_failure(held.request_id, error)
             return
         future = self._pool.submit(_encode, pixels)
         self._encoding.append((held.request_id, index, held.steps_done(index), future))

@@ -12,7 +12,6 @@ from dataclasses import replace
 from torch import Tensor
 
 from gpu_runtime.batching.batch_key import BatchKey
-from gpu_runtime.batching.cost import row_tflop
 from gpu_runtime.batching.step_batcher import StepBatcher
 from gpu_runtime.batching.turns import Device, Turn
 from gpu_runtime.beginning import Beginner
@@ -21,6 +20,7 @@ from gpu_runtime.device_faults import as_fault
 from gpu_runtime.errors import RuntimeFault
 from gpu_runtime.estimates import Estimates
 from gpu_runtime.families.family import Family
+from gpu_runtime.feature_cache.memory import FeatureMemory
 from gpu_runtime.forecast import repeated_turns
 from gpu_runtime.messages import CheckpointRef
 from gpu_runtime.previews import Previews
@@ -28,6 +28,7 @@ from gpu_runtime.register import Register
 from gpu_runtime.stepping import advance
 from gpu_runtime.telemetry import TickKind, TickLog, TickReport
 from gpu_runtime.weights.residency import Residency
+from gpu_runtime.weights.side_by_side import SideBySide
 
 
 class StepTurns:
@@ -39,19 +40,23 @@ class StepTurns:
         register: Register,
         batcher: StepBatcher,
         residency: Residency,
+        side_by_side: SideBySide,
         estimates: Estimates,
         calls: DenoiserCalls,
         beginner: Beginner,
         previews: Previews,
+        features: FeatureMemory,
         ticks: TickLog,
     ) -> None:
         self._register = register
         self._batcher = batcher
         self._residency = residency
+        self._side_by_side = side_by_side
         self._estimates = estimates
         self._calls = calls
         self._beginner = beginner
         self._previews = previews
+        self._features = features
         self._ticks = ticks
 
     def take(self, *, before_load: Callable[[], None]) -> None:
@@ -78,12 +83,15 @@ class StepTurns:
         resident = self._residency.digests()
         held = self._register.held.values()
         repeated = max((repeated_turns(held, digest) for digest in resident), default=0)
+        load_s = max(self._residency.last_load_s or 0.0, self._residency.last_lend_s or 0.0)
         return Device(
             resident=resident,
+            is_lent=self._side_by_side.is_lent,
+            fits=self._side_by_side.fits,
             call_cost=self._estimates.call_cost,
             row_limit=self._calls.row_limit,
             best_rows=self._estimates.best_rows,
-            patience=self._estimates.patience(self._residency.last_load_s, repeated),
+            patience=self._estimates.patience(load_s, repeated),
             now=time.monotonic(),
         )
 
@@ -134,6 +142,8 @@ class StepTurns:
     def _compute(self, key: BatchKey, family: Family, members: Sequence[Member]) -> None:
         """The denoiser for all, then one sampler step for each row."""
         waits = self._register.oldest_waits()
+        # Now, and not after the turn, when some of them are in their next pass.
+        tflop = sum(member.held.pass_of(member.index).row_cost for member in members)
         started = time.monotonic()
         done = self._calls.turn(key, family, members)
         for called in done.called:
@@ -155,7 +165,8 @@ class StepTurns:
                 rows=len(members),
                 forward_rows=own_rows,
                 padded_rows=max(0, done.computed_rows - own_rows),
-                tflop=own_rows * row_tflop(key),
+                tflop=tflop,
+                feature_bytes=self._features.size_bytes,
                 oldest_wait_s=waits,
             )
         )

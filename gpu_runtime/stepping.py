@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from gpu_runtime.families.family import Row
+from gpu_runtime.host_values import to_device
 from gpu_runtime.sampling.plans import Inputs, Plan
 from gpu_runtime.sampling.scheduler_sampler import SchedulerSampler
 
@@ -80,7 +81,7 @@ def _inputs(
 ) -> Inputs:
     latents = torch.cat([row.latents for row in rows])
     numbers = torch.tensor([sampler.numbers for sampler in samplers], dtype=torch.float32)
-    columns = numbers.to(latents.device, non_blocking=True)[:, :, None, None, None].unbind(1)
+    columns = to_device(numbers, latents.device)[:, :, None, None, None].unbind(1)
     noise = before = None
     if plan.draws:
         noise = torch.cat([sampler.draw_noise(tuple(latents.shape[1:])) for sampler in samplers])

@@ -27,6 +27,8 @@ class TickKind(StrEnum):
     """Denoiser calls for the rows of one turn, and their sampler steps."""
     DECODE = "decode"
     """Decoded latents."""
+    OPERATION = "operation"
+    """A slice of an operation on pictures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,8 @@ class TickReport:
     """Denoiser rows computed for nobody, to fill up calls of a fixed size."""
     tflop: float = 0.0
     """Estimated work of the forward rows, 10**12 floating-point operations."""
+    feature_bytes: int = 0
+    """What rows of the fast tier remember of their steps, after this part; on the device."""
     oldest_wait_s: Mapping[Priority, float] = field(default_factory=dict)
     """Seconds since the coming of the oldest request that has not begun, by class; only classes with one."""
 

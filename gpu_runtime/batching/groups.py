@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from gpu_runtime.batching.batch_key import BatchKey
 from gpu_runtime.batching.fair_shares import Share
-from gpu_runtime.batching.turns import Device
+from gpu_runtime.batching.turns import Device, ExtraNetwork
 from gpu_runtime.messages import Priority
 
 
@@ -37,6 +37,8 @@ class Group:
     """Of one step of one row, in TFLOP."""
     forward_rows: int
     """Denoiser rows that one row brings to a call."""
+    networks: frozenset[ExtraNetwork] = frozenset()
+    """What its steps need on the device beside the checkpoint."""
     last_turn: int
     """Turn of its latest row, or of its coming: decides who waited longest."""
     steps_left: dict[int, int] = field(default_factory=dict)

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
+from gpu_runtime.batching.ageing import STARVATION_TURNS, starved_after
+from gpu_runtime.batching.crowding import Crowd
 from gpu_runtime.batching.fair_shares import FairShares, Share
 from gpu_runtime.batching.groups import Group
 from gpu_runtime.batching.turns import HYSTERESIS_TURNS, Device
 from gpu_runtime.messages import Priority
-
-STARVATION_TURNS = 50
-"""An account passed over so often leads. At 20 ms a step this is a second; at 1 s a step nobody waits a
-minute for a first turn."""
 
 CLASS_TURNS = {Priority.BACKGROUND: 25, Priority.TRAINING: 100}
 """Turns of higher classes after which a lower one gets one: 4 % and 1 % of the device at least."""
@@ -56,27 +54,27 @@ class Leading:
         self._class_served = {p: turn for p, turn in self._class_served.items() if p in classes}
         self._held_back_since = {p: turn for p, turn in self._held_back_since.items() if p in classes}
 
-    def choose(self, groups: Sequence[Group], device: Device, turn: int) -> Group:
+    def choose(self, groups: Sequence[Group], crowd: Crowd, turn: int) -> Group:
         """The leader of this turn, of at least one group."""
-        priority = self._class_due(groups, device, turn)
+        priority = self._class_due(groups, crowd, turn)
         self._class_served[priority] = turn
         of_class = [group for group in groups if group.priority == priority]
         candidates = self._may_lead(
-            of_class, device, turn, is_lower=priority > min(group.priority for group in groups)
+            of_class, crowd, turn, is_lower=priority > min(group.priority for group in groups)
         )
-        starved = [g for g in candidates if self._account_passed_over(g, turn) >= STARVATION_TURNS]
+        starved = self._starved(candidates, of_class, turn)
         if starved:
             longest = min(self._account_served[group.share] for group in starved)
             return min(
                 (group for group in starved if self._account_served[group.share] == longest),
                 key=lambda group: order_in_account(group, turn),
             )
-        urgent = self._urgent(candidates, of_class, device)
+        urgent = self._urgent(candidates, of_class, crowd.device)
         if urgent:
             return min(urgent, key=lambda group: (group.customer.deadline, group.customer.arrival))
         return min(candidates, key=lambda group: (self.shares.of(group.share), order_in_account(group, turn)))
 
-    def _class_due(self, groups: Sequence[Group], device: Device, turn: int) -> Priority:
+    def _class_due(self, groups: Sequence[Group], crowd: Crowd, turn: int) -> Priority:
         """The highest class with work, or a lower one that has waited for too long."""
         present = sorted({group.priority for group in groups})
         if self._burst and self._burst[0] in present and turn <= self._burst[1]:
@@ -85,34 +83,41 @@ class Leading:
             passed_over = turn - 1 - self._class_served[priority]
             if passed_over < CLASS_TURNS[priority]:
                 continue
-            keys = [group.key for group in groups if group.priority == priority]
-            if any(key.checkpoint in device.resident for key in keys):
+            if any(crowd.has_place(group) for group in groups if group.priority == priority):
                 return priority
-            if passed_over >= COLD_CLASS_FACTOR * device.patience:
+            if passed_over >= COLD_CLASS_FACTOR * crowd.device.patience:
                 self._burst = (priority, turn + HYSTERESIS_TURNS - 1)
                 return priority
         return present[0]
 
     def _may_lead(
-        self, groups: Sequence[Group], device: Device, turn: int, *, is_lower: bool
+        self, groups: Sequence[Group], crowd: Crowd, turn: int, *, is_lower: bool
     ) -> Sequence[Group]:
-        """Of one class everybody, or those whose weights are there, or at last those whose weights are not.
+        """Of one class everybody, or those whose weights have a place, or at last those whose have none.
 
         Turns of other classes count as well: one that leads seldom would wait for ever otherwise.
         """
         priority = groups[0].priority
-        ready = [group for group in groups if group.key.checkpoint in device.resident]
-        if not ready or len(ready) == len(groups):
+        ready, away = _parted(groups, crowd)
+        if not ready or not away:
             self._held_back_since.pop(priority, None)
             return groups
-        patience = device.patience * (COLD_CLASS_FACTOR if is_lower else 1)
+        patience = crowd.device.patience * (COLD_CLASS_FACTOR if is_lower else 1)
         if turn - self._held_back_since.setdefault(priority, turn) < patience:
             return ready
         del self._held_back_since[priority]
         if is_lower:
             self._burst = (priority, turn + HYSTERESIS_TURNS - 1)
         # Only those that were held back: else the resident account furthest behind could lead again.
-        return [group for group in groups if group.key.checkpoint not in device.resident]
+        return away
+
+    def _starved(self, candidates: Sequence[Group], of_class: Sequence[Group], turn: int) -> list[Group]:
+        """Those of accounts that were passed over for too long, beside all of their class."""
+        waiting = [g for g in candidates if self._account_passed_over(g, turn) >= STARVATION_TURNS]
+        if not waiting:
+            return []
+        most = starved_after(of_class, self.max_rows)
+        return [g for g in waiting if self._account_passed_over(g, turn) >= most[g.share]]
 
     def _account_passed_over(self, group: Group, turn: int) -> int:
         """Consecutive turns, before this one, that brought no row of the group's account."""
@@ -134,6 +139,14 @@ class Leading:
             if is_needed and ahead <= BORROWED_STEPS * group.charge:
                 urgent.append(group)
         return urgent
+
+
+def _parted(groups: Sequence[Group], crowd: Crowd) -> tuple[list[Group], list[Group]]:
+    """Those that need no load, or one that pushes nothing out; and the others."""
+    parts: tuple[list[Group], list[Group]] = ([], [])
+    for group in groups:
+        parts[not crowd.has_place(group)].append(group)
+    return parts
 
 
 def order_in_account(group: Group, turn: int) -> tuple[bool, float, int, int, int]:

@@ -26,11 +26,11 @@ class Limits:
     max_lora_scale: float = 4.0
     """Of its absolute value."""
     max_embeddings: int = 16
-    max_references: int = 4
+    max_references: int = 10
     max_controls: int = 5
     max_ip_adapters: int = 3
-    max_extra_scale: float = 2.0
-    """Of a control's and an IP-adapter's strength."""
+    max_control_scale: float = 5.0
+    max_ip_adapter_scale: float = 2.0
     max_clip_skip: int = 11
     max_true_guidance_scale: float = 30.0
 

@@ -48,7 +48,7 @@ def _refuse_controls(request: ImageRequest, limits: Limits) -> str:
 
 
 def _refuse_control(control: ControlRef, limits: Limits) -> str:
-    title, most = f"ControlNet {control.name!r}", limits.max_extra_scale
+    title, most = f"ControlNet {control.name!r}", limits.max_control_scale
     if not 0 <= control.scale <= most:
         return f"the scale of {title} must be 0 to {most:g}, not {control.scale:g}"
     if not 0 <= control.start < control.end <= 1:
@@ -66,7 +66,7 @@ def _refuse_ip_adapters(request: ImageRequest, limits: Limits) -> str:
     if len(adapters) > limits.max_ip_adapters:
         return f"a request has at most {limits.max_ip_adapters} IP-adapters, not {len(adapters)}"
     for adapter in adapters:
-        most = limits.max_extra_scale
+        most = limits.max_ip_adapter_scale
         if not adapter.images:
             return f"IP-adapter {adapter.name!r} needs at least one picture"
         if not 0 <= adapter.scale <= most:

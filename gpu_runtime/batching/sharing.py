@@ -6,10 +6,11 @@ import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from gpu_runtime.batching.crowding import Crowd
 from gpu_runtime.batching.fair_shares import FairShares, Share
 from gpu_runtime.batching.groups import Group
 from gpu_runtime.batching.leading import order_in_account
-from gpu_runtime.batching.turns import Device, Room, RowId
+from gpu_runtime.batching.turns import Room, RowId
 
 SURPLUS_SLOWDOWN = 1.25
 """With two rows sharing a call that costs twice one row's (a CPU), a lone request beside a many-image one is
@@ -42,14 +43,15 @@ class Sharing:
     groups: Sequence[Group]
     """All that wait, the leader among them."""
     shares: FairShares
-    device: Device
+    crowd: Crowd
     room: Room
     turn: int
 
     def rows(self) -> list[Chosen]:
         """The rows of the turn: of the leader's class and those above it, then of lower ones."""
         leader = self.leader
-        sharing = [g for g in self.groups if g.key == leader.key and g.priority <= leader.priority]
+        together = self._together()
+        sharing = [group for group in together if group.priority <= leader.priority]
         first_rows = self._first_rows(sharing)
         is_contended = any(
             group.request_id != leader.request_id and group.priority <= leader.priority
@@ -61,7 +63,23 @@ class Sharing:
             # There was not room for all: whoever got it pays for it.
             return [replace(each, part=1.0) for each in chosen]
         most = RIDE_SLOWDOWN * self._cost(self.room.taken)
-        return chosen + self._while_cheap(self._lower_rows(), at_any_cost=0, most=most)
+        lower = [group for group in together if group.priority > leader.priority]
+        return chosen + self._while_cheap(self._rows_of_lower(lower), at_any_cost=0, most=most)
+
+    def _together(self) -> list[Group]:
+        """All with the leader's key whose networks may be on the device at once with the leader's.
+
+        Where not all may, higher classes go before lower ones, and there accounts that are further behind.
+        """
+        alike = [group for group in self.groups if group.key == self.leader.key]
+        if not any(group.networks for group in alike):
+            return alike
+        alike.sort(key=self._precedence)
+        return self.crowd.together(self.leader, alike)
+
+    def _precedence(self, group: Group) -> tuple[bool, int, float, int]:
+        arrival = group.customer.arrival
+        return group is not self.leader, group.priority, self.shares.of(group.share), arrival
 
     def _first_rows(self, sharing: Sequence[Group]) -> int:
         """Forward rows of a turn that has one row of every request, as far as there is room."""
@@ -106,14 +124,10 @@ class Sharing:
                 if nth < len(group.steps_left) and not (group is self.leader and nth == 0):
                     yield group, group.rows[nth]
 
-    def _lower_rows(self) -> Iterator[tuple[Group, int]]:
+    def _rows_of_lower(self, lower: Sequence[Group]) -> Iterator[tuple[Group, int]]:
         """Rows of lower classes with the leader's key, the highest of them and furthest behind first."""
-        leader = self.leader
-        lower = [
-            group for group in self.groups if group.key == leader.key and group.priority > leader.priority
-        ]
-        lower.sort(key=lambda group: (group.priority, self.shares.of(group.share)))
-        return ((group, index) for group in lower for index in group.rows)
+        ordered = sorted(lower, key=lambda group: (group.priority, self.shares.of(group.share)))
+        return ((group, index) for group in ordered for index in group.rows)
 
     def _while_cheap(
         self, rows: Iterator[tuple[Group, int]], *, at_any_cost: int, most: float
@@ -137,4 +151,4 @@ class Sharing:
         return chosen
 
     def _cost(self, forward_rows: int) -> float:
-        return self.device.call_cost(self.leader.key, forward_rows)
+        return self.crowd.device.call_cost(self.leader.key, forward_rows)

@@ -21,12 +21,14 @@ Three guards override point 2:
 
 - **Hysteresis.** Loading weights costs as much as many steps, so a request whose checkpoint is not resident
   waits until those that are have had `Device.patience` turns, or nothing else of its class is left to do.
-  Passes of other checkpoints (refiners) gather meanwhile.
+  Passes of other checkpoints (refiners) gather meanwhile. So does a request whose ControlNets and IP-adapters
+  would push out what others wait for (`crowding`).
 - **Deadlines.** A request that would miss its deadline at its account's fair share, and makes it if it leads,
   leads, as long as its account is less than BORROWED_STEPS ahead; the account pays it back afterwards.
-- **Ageing.** Among those that may lead, an account passed over STARVATION_TURNS turns in a row leads, and
-  within an account a request passed over so often comes first. It does not shorten the hysteresis: two queues
-  longer than that would reload each other at every turn.
+- **Ageing.** Among those that may lead, an account passed over STARVATION_TURNS turns in a row leads, or more
+  of them where so many wait that its weight lets it expect no less (`ageing`); within an account a request
+  passed over STARVATION_TURNS turns comes first. It does not shorten the hysteresis: two queues longer than
+  that would reload each other at every turn.
 
 A request that makes its images in several passes has a group of rows for each, with its own key and price;
 fairness is kept by account all the same.
@@ -39,14 +41,26 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from gpu_runtime.batching.batch_key import BatchKey
+from gpu_runtime.batching.crowding import Crowd
 from gpu_runtime.batching.fair_shares import FairShares, Share
 from gpu_runtime.batching.groups import Customer, Group
 from gpu_runtime.batching.leading import Leading
 from gpu_runtime.batching.sharing import Chosen, Sharing
-from gpu_runtime.batching.turns import Device, Room, RowId, Turn
+from gpu_runtime.batching.turns import Device, ExtraNetwork, Room, RowId, Turn
 from gpu_runtime.messages import Priority
+
+
+class _Charged(NamedTuple):
+    """What a row was charged for a turn, and what it was before."""
+
+    amount: float
+    """Of its account's virtual time."""
+    steps_left: int
+    last_turn: int
+    """Of its group."""
 
 
 @dataclass(slots=True)
@@ -61,6 +75,8 @@ class StepBatcher:
     """Those with rows, by request and stage."""
     _shares: FairShares = field(default_factory=FairShares)
     _leading: Leading = field(init=False)
+    _charged: dict[RowId, _Charged] = field(default_factory=dict)
+    """Rows of the latest turn."""
     _turn: int = 0
     _arrivals: int = 0
 
@@ -79,13 +95,15 @@ class StepBatcher:
         forward_rows: int,
         stage: int = 0,
         steps: int = 0,
+        networks: frozenset[ExtraNetwork] = frozenset(),
         priority: Priority = Priority.INTERACTIVE,
         deadline: float | None = None,
     ) -> None:
         """Take a request of `images` rows, each costing `row_cost` and bringing `forward_rows` to a call.
 
         `steps` are the calls that each row wants and `deadline` the time, by the clock of `Device.now`, at
-        which the request should be done; without both it is served without regard to a deadline.
+        which the request should be done; without both it is served without regard to a deadline. `networks`
+        are what its steps need on the device beside the checkpoint.
         The request is known until `remove`. Raises ValueError when it is already.
         """
         if request_id in self._customers:
@@ -106,6 +124,7 @@ class StepBatcher:
                 row_cost=row_cost,
                 forward_rows=forward_rows,
                 steps=steps,
+                networks=networks,
             )
 
     def join(
@@ -118,6 +137,7 @@ class StepBatcher:
         row_cost: float,
         forward_rows: int,
         steps: int = 0,
+        networks: frozenset[ExtraNetwork] = frozenset(),
     ) -> None:
         """Take one row of a known request into a pass. What is said of the pass counts for its first row.
 
@@ -134,6 +154,7 @@ class StepBatcher:
                 key=key,
                 row_cost=row_cost,
                 forward_rows=forward_rows,
+                networks=networks,
                 last_turn=self._turn,
             )
             self._enter(group)
@@ -142,8 +163,18 @@ class StepBatcher:
         group.steps_left[index] = steps
 
     def rekey(self, request_id: str, key: BatchKey, stage: int = 0) -> None:
-        """Give the rows of a pass another key. Raises KeyError when the request has none in that pass."""
-        self._groups[request_id, stage].key = key
+        """Give the rows of a pass another key. Raises KeyError when the request has none in that pass.
+
+        Those that were in the latest turn got nothing of it, and have it back.
+        """
+        group = self._groups[request_id, stage]
+        group.key = key
+        for index in group.rows:
+            charged = self._charged.pop(RowId(request_id, index, stage), None)
+            if charged:
+                group.steps_left[index] = charged.steps_left
+                group.last_turn = min(group.last_turn, charged.last_turn)
+                self._shares.charge(group.share, -charged.amount)
 
     def remove(self, request_id: str) -> None:
         """Forget a request with all its rows; an unknown id is ignored."""
@@ -182,15 +213,17 @@ class StepBatcher:
             return None
         self._turn += 1
         groups = list(self._groups.values())
-        leader = self._leading.choose(groups, device, self._turn)
+        crowd = Crowd.of(groups, device)
+        leader = self._leading.choose(groups, crowd, self._turn)
         chosen = Sharing(
             leader=leader,
             groups=groups,
             shares=self._shares,
-            device=device,
+            crowd=crowd,
             room=Room(rows=self.max_rows, forward_rows=device.most_rows(leader.key)),
             turn=self._turn,
         ).rows()
+        self._charged = {}
         for each in chosen:
             self._serve(each)
         self._shares.forgive(self._active())
@@ -199,10 +232,12 @@ class StepBatcher:
     def _serve(self, chosen: Chosen) -> None:
         """Note that a row is in this turn, and charge its account."""
         group, index = chosen.group, chosen.index
+        amount = chosen.part * group.charge
+        self._charged[chosen.row] = _Charged(amount, group.steps_left[index], group.last_turn)
         group.last_turn = self._turn
         group.steps_left[index] = max(0, group.steps_left[index] - 1)
         self._leading.served(group.share, self._turn)
-        self._shares.charge(group.share, chosen.part * group.charge)
+        self._shares.charge(group.share, amount)
 
     def _enter(self, group: Group) -> None:
         active = self._active()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from gpu_runtime.messages import Tier
 
@@ -53,9 +53,12 @@ class StepTimes:
     _seconds: dict[CallShape, dict[int, float]] = field(default_factory=dict)
     _measured: dict[CallShape, dict[int, int]] = field(default_factory=dict)
     """How many calls each average is of."""
+    _of_others: set[CallShape] = field(default_factory=set)
+    """Shapes that an earlier process measured, and nobody since."""
 
     def record(self, shape: CallShape, rows: int, seconds: float) -> None:
         """Take in one measured call of `rows` forward rows."""
+        self._of_others.discard(shape)
         # Taken out and put back: dicts keep the order in which keys came, so the first is the oldest.
         of_shape = self._seconds[shape] = self._seconds.pop(shape, {})
         before = of_shape.get(rows)
@@ -65,6 +68,46 @@ class StepTimes:
         if len(self._seconds) > MOST_SHAPES:
             oldest = next(iter(self._seconds))
             del self._seconds[oldest], self._measured[oldest]
+            self._of_others.discard(oldest)
+
+    def has_run(self, shape: CallShape) -> bool:
+        """Whether this process measured a call of this shape; the first one takes longer than others."""
+        return shape in self._seconds and shape not in self._of_others
+
+    def as_plain(self) -> list[dict[str, Any]]:
+        """All averages as JSON has them (hence Any), the shape that was measured longest ago first."""
+        return [
+            {
+                **shape._asdict(),
+                "tokens": list(shape.tokens),
+                "rows": {
+                    str(rows): [seconds, self._measured[shape][rows]] for rows, seconds in of_shape.items()
+                },
+            }
+            for shape, of_shape in self._seconds.items()
+        ]
+
+    @classmethod
+    def from_plain(cls, entries: list[dict[str, Any]]) -> StepTimes:
+        """What `as_plain` gave in an earlier process.
+
+        Raises ValueError, TypeError, KeyError or AttributeError for anything else.
+        """
+        times = cls()
+        for entry in entries[-MOST_SHAPES:]:
+            shape = CallShape(
+                family=str(entry["family"]),
+                width=int(entry["width"]),
+                height=int(entry["height"]),
+                tier=Tier(entry["tier"]),
+                tokens=tuple(int(number) for number in entry["tokens"]),
+            )
+            times._seconds[shape], times._measured[shape] = {}, {}
+            for rows, (seconds, calls) in entry["rows"].items():
+                times._seconds[shape][_positive(int(rows))] = _positive(float(seconds))
+                times._measured[shape][int(rows)] = _positive(int(calls))
+            times._of_others.add(shape)
+        return times
 
     def best_rows(self, shape: CallShape) -> int | None:
         """b*: forward rows beyond which a call takes proportionally longer; None without a sign of it.
@@ -113,6 +156,15 @@ class StepTimes:
         if len(below) == 1:
             return known[below[0]] * rows / below[0]
         return _line(known, below[-2], below[-1], rows)
+
+
+N = TypeVar("N", int, float)
+
+
+def _positive(number: N) -> N:
+    if not 0 < number < float("inf"):
+        raise ValueError(f"{number} is no measurement")
+    return number
 
 
 def _line(known: Mapping[int, float], low: int, high: int, rows: int) -> float:

@@ -23,6 +23,15 @@ class RowId:
     """Number of the pass: 0 for the first, 1 for the refiner or the larger size after it."""
 
 
+@dataclass(frozen=True, slots=True)
+class ExtraNetwork:
+    """A network that rows need on the device beside their checkpoint: a ControlNet, an IP-adapter."""
+
+    digest: str
+    path: str
+    """Absolute path of its folder or file; from it comes its size before it was ever loaded."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
     """What the next denoiser call computes."""
@@ -34,6 +43,14 @@ class Turn:
 
 def _unlimited(_key: BatchKey) -> int:
     return UNLIMITED_ROWS
+
+
+def _nothing_is_lent(_network: ExtraNetwork) -> bool:
+    return False
+
+
+def _all_fit(_checkpoints: Collection[str], _networks: Collection[ExtraNetwork]) -> bool:
+    return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +65,10 @@ class Device:
     """Most forward rows that fit into memory at this key."""
     best_rows: Callable[[BatchKey], int] = _unlimited
     """b*: forward rows beyond which a call takes proportionally longer, so that sharing gains nothing."""
+    is_lent: Callable[[ExtraNetwork], bool] = _nothing_is_lent
+    """Whether a network needs no loading."""
+    fits: Callable[[Collection[str], Collection[ExtraNetwork]], bool] = _all_fit
+    """Whether resident checkpoints, by digest, and these networks can be there all at once."""
     patience: int = HYSTERESIS_TURNS
     """Turns that requests with resident weights may take before one that needs a load."""
     now: float = 0.0

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gpu_runtime.controls.use import ControlUse
 from gpu_runtime.families.family import ForwardInputs
+from gpu_runtime.host_values import on_device
 from gpu_runtime.weights.loans import NetworkLoan
 
 
@@ -27,10 +28,13 @@ class Run:
     rows: list[int] = field(default_factory=list)
     """Rows of the denoiser's call, counted from the part's first, that get a result."""
     _moved: tuple[Tensor, Tensor, Tensor] | None = None
+    _sources_moved: Tensor | None = None
 
     def source_rows(self, values: Tensor) -> Tensor:
         """A tensor with a row for each forward row of the whole call, for its own rows."""
-        return values[torch.tensor(self.sources, device=values.device)]
+        if self._sources_moved is None:
+            self._sources_moved = on_device(self.sources, dtype=torch.int64, device=values.device)
+        return values[self._sources_moved]
 
     def pictures(self, which: int = 0) -> Tensor:
         """The pictures of its own rows at this place among those read together: [rows, C, H, W]."""
@@ -38,7 +42,7 @@ class Run:
 
     def modes(self, device: torch.device) -> Tensor:
         """The kind of map of each of its own rows, int64 [rows, 1]."""
-        return torch.tensor([[uses[0].mode or 0] for uses in self.uses], device=device)
+        return on_device([[uses[0].mode or 0] for uses in self.uses], dtype=torch.int64, device=device)
 
     def spread(self, result: Tensor, rows: int) -> Tensor:
         """Its results [own rows, ...] for a call of so many rows, at their scales; zeros for the others."""
@@ -55,9 +59,9 @@ class Run:
         if self._moved is None:
             scales = [self._scale(entry) for entry in self.entries]
             self._moved = (
-                torch.tensor(self.entries, device=device),
-                torch.tensor(self.rows, device=device),
-                torch.tensor(scales, device=device),
+                on_device(self.entries, dtype=torch.int64, device=device),
+                on_device(self.rows, dtype=torch.int64, device=device),
+                on_device(scales, dtype=torch.float32, device=device),
             )
         return self._moved
 

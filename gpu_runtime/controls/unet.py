@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from gpu_runtime.controls.fitting import require_alike, require_mode, require_picture_channels
@@ -24,6 +23,7 @@ from gpu_runtime.devices import DevicePlan
 from gpu_runtime.errors import UnsupportedCombination
 from gpu_runtime.families.family import ForwardInputs
 from gpu_runtime.families.pictures import unit_pixels_of
+from gpu_runtime.host_values import on_device
 from gpu_runtime.messages import ControlRef, ImageInput, ImageRequest
 from gpu_runtime.weights.loans import Lend
 
@@ -129,8 +129,8 @@ def _call(
 def _joined_pictures(network: Any, run: Run, latents: Tensor) -> dict[str, Any]:
     first = run.uses[0]
     modes = [use.mode or 0 for use in first]
-    kinds = torch.zeros(network.config.num_control_type, device=latents.device, dtype=latents.dtype)
-    kinds[modes] = 1.0
+    present = [float(kind in modes) for kind in range(network.config.num_control_type)]
+    kinds = on_device(present, dtype=latents.dtype, device=latents.device)
     return {
         "controlnet_cond": [run.pictures(place) for place in range(len(first))],
         "control_type": kinds.expand(len(run.uses), -1),

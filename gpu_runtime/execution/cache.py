@@ -1,7 +1,8 @@
-"""Compiled code in a file, so that a restart does not compile again.
+"""Compiled code in files, so that a restart does not compile again.
 
-One file for each torch and device, since code fits no other. It holds code that is run without further ado: a
-file or folder that others own or may write is not read.
+For each torch and device, since code fits no other, one file of what this process used, which can be taken
+along, and one folder in which inductor and Triton keep their own files; without us that is in /tmp, which the
+next boot empties. Both hold code that is run without further ado: what others own or may write is not read.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ log = logging.getLogger(__name__)
 MOST_BYTES = 2**30
 """Larger files are not read, so that what nobody uses any more does not come along for ever."""
 
+INDUCTOR, TRITON = "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"
+"""What torch and Triton call the folders in which they keep compiled code."""
+
 
 class CompiledCache:
     """What inductor compiled, from one process to the next."""
@@ -28,6 +32,28 @@ class CompiledCache:
         """Creates the folder when something is saved."""
         fits = hashlib.sha256(f"{torch.__version__} {torch.version.cuda} {device_name}".encode())
         self.file = folder / f"compiled-{fits.hexdigest()[:16]}.bin"
+
+        self.folder = self.file.with_suffix("")
+
+    def take_in(self) -> bool:
+        """Have inductor and Triton keep their files here, in the whole process; False where others may write.
+
+        Sets what torch reads at each use, before which this may be called; it has no other setting for it.
+        """
+        try:
+            folders = (self.folder.parent, self.folder)
+            for folder in folders:
+                # One by one: the mode is of the last folder alone.
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not all(map(_is_own, folders)):
+                log.warning("compiled code is not kept in %s: others may write there", self.folder)
+                return False
+        except OSError as error:
+            log.warning("compiled code cannot be kept in %s: %s", self.folder, error)
+            return False
+        for name, place in ((INDUCTOR, self.folder), (TRITON, self.folder / "triton")):
+            os.environ[name] = str(place.absolute())  # noqa: TID251 - told to torch, not read
+        return True
 
     def load(self) -> bool:
         """Bring back what was saved; False where there is nothing that can be used. Never raises."""

@@ -92,7 +92,8 @@ class Fp8Weights:
         with torch.no_grad():
             for layer in self.layers:
                 weight, scale = quantise(layer.weight)
-                layer.fp8_weight, layer.fp8_scale = weight, scale.t().contiguous()
+                layer.fp8_weight = _in_place(layer.fp8_weight, weight)
+                layer.fp8_scale = _in_place(layer.fp8_scale, scale.t().contiguous())
 
     def emptied(self) -> None:
         """Give the memory back."""
@@ -123,6 +124,11 @@ def _quantisable(layer: nn.Linear) -> Fp8Linear:
     changed.register_buffer("fp8_scale", torch.empty(0, device=device), persistent=False)
     changed.is_fast = False
     return changed
+
+
+def _in_place(before: Tensor, values: Tensor) -> Tensor:
+    """New values where the last ones were: recorded calls hold the address."""
+    return before.copy_(values) if before.numel() else values
 
 
 def _chosen(network: nn.Module) -> Iterator[nn.Linear]:

@@ -1,4 +1,4 @@
-"""What stands in the place of a denoiser's own call: fills up rows, reuses features, picks compiled code."""
+"""What stands in the place of a denoiser's own call: fills up rows, reuses features, picks code or graphs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch._dynamo.exc import TorchDynamoException
 
 from gpu_runtime.execution.calling import Calling, current
 from gpu_runtime.execution.fp8 import Fp8Linear, fast_products
+from gpu_runtime.execution.graphs import NetworkGraphs
 from gpu_runtime.execution.lattice import bucket_of, filling, first_rows, taken
 from gpu_runtime.feature_cache.reuse import reusing
 from gpu_runtime.messages import Tier
@@ -29,7 +30,7 @@ class NetworkCall:
     others, so the rows that fill up change nothing.
     """
 
-    __slots__ = ("_compiled", "_fast_layers", "_is_bucketed", "_network")
+    __slots__ = ("_compiled", "_fast_layers", "_graphs", "_is_bucketed", "_network")
 
     def __init__(
         self,
@@ -38,15 +39,17 @@ class NetworkCall:
         is_bucketed: bool = False,
         compiled: Callable[..., Any] | None = None,
         fast_layers: Sequence[Fp8Linear] = (),
+        graphs: NetworkGraphs | None = None,
     ) -> None:
         """`is_bucketed` where regions or the whole are compiled; `compiled` is the code of the whole.
 
-        `fast_layers` are those that can multiply in fp8.
+        `fast_layers` are those that can multiply in fp8; `graphs` are None where calls are not replayed.
         """
         self._network = network
         self._is_bucketed = is_bucketed
         self._compiled = compiled
         self._fast_layers = fast_layers
+        self._graphs = graphs
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         calling = current()
@@ -64,15 +67,23 @@ class NetworkCall:
             return self._network._call_impl(*args, **kwargs)
 
     def _filled(self, calling: Calling, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if not (calling.is_compiled and self._is_bucketed):
+        if not calling.is_compiled:
             return self._network._call_impl(*args, **kwargs)
+        if not self._is_bucketed:
+            return self._replayed(args, kwargs)
         batch = batch_of(args, kwargs)
         rows = batch.shape[0]
         bucket = bucket_of(rows)
         if bucket == rows:
-            return self._whole(args, kwargs)
+            return self._replayed(args, kwargs)
         index = filling(rows, bucket, batch.device)
-        return first_rows(self._whole(taken(args, rows, index), taken(kwargs, rows, index)), rows)
+        return first_rows(self._replayed(taken(args, rows, index), taken(kwargs, rows, index)), rows)
+
+    def _replayed(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """By a graph where there is one for calls like this."""
+        if self._graphs is None:
+            return self._whole(args, kwargs)
+        return self._graphs.call(self._whole, args, kwargs)
 
     def _whole(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """By the code of the whole where there is one; as written from then on if it does not compile."""

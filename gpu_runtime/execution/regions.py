@@ -4,32 +4,30 @@ A denoiser is mostly the same few blocks repeated, so that compiling one of each
 it, in a fraction of the time that the whole takes. While a kind is compiled for a new shape requests run as
 before; its code is used from the next call on. Compiling works on a twin of the block with memory of its own,
 because a slot's tensors come and go meanwhile. Code depends on shapes and settings of a block, which a twin
-shares, and never on values; torch guards that, so that code which does not fit is never used.
+shares, and never on values; torch guards that, so that code which does not fit is never used. The calling
+thread never compiles: code whose guards fail is compiled again in the background as well.
 
 Fails soft: a kind that does not compile (no compiler on the machine, no memory for the twin) runs as written,
-and so does one whose code turns out not to fit.
+and so does one whose code keeps on not fitting.
 """
 
 from __future__ import annotations
 
-import copy
 import itertools
 import logging
-import queue
 import threading
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass
-from enum import Enum, auto
-from types import FunctionType
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor, nn
-from torch._dynamo.exc import TorchDynamoException
 from torch.utils import _pytree as pytree
 
 from gpu_runtime.execution.calling import current
+from gpu_runtime.execution.codes import Blank, Code, DoesNotFit, State, code_of_its_own, compiled, twin_of
+from gpu_runtime.execution.waiting import WaitingLine
 from gpu_runtime.messages import Tier
 
 log = logging.getLogger(__name__)
@@ -54,49 +52,15 @@ SPARED_CALLS = 100_000
 """Calls of blocks, about a thousand denoiser calls, after which code that none of them used gives way to
 other: sooner, ever new sizes would have everything compiled again and again."""
 
+MOST_WAITING = 96
+"""Codes that may wait to be compiled, some minutes of work: a network's new shape brings a dozen."""
 
-class State(Enum):
-    """Of the code for one kind of block and one shape."""
+SPARED_WAITING_CALLS = 2_000
+"""Calls of blocks, a few dozen denoiser calls, after which a shape that none of them had gives up its place
+among those that wait."""
 
-    WAITING = auto()
-    READY = auto()
-    FAILED = auto()
-
-
-@dataclass(slots=True, kw_only=True)
-class Code:
-    """Compiled code for one kind of block and one shape."""
-
-    run: Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], Any]
-    """Any: blocks of diffusers are untyped."""
-    state: State = State.WAITING
-    used_at: int = 0
-    """Number of the latest call of a block that came with this shape."""
-
-
-@dataclass(frozen=True, slots=True)
-class Blank:
-    """What is known of a tensor argument without its values."""
-
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
-    dtype: torch.dtype
-    device: torch.device
-    is_inference: bool
-    """Whether it was made in inference mode, which compiled code distinguishes."""
-
-    @classmethod
-    def of(cls, value: Any) -> Any:
-        """A blank of a tensor, anything else as it is."""
-        if not isinstance(value, Tensor):
-            return value
-        return cls(tuple(value.shape), value.stride(), value.dtype, value.device, value.is_inference())
-
-    def tensor(self) -> Tensor:
-        """Zeros in its place."""
-        with torch.inference_mode(self.is_inference):
-            empty = torch.empty_strided(self.shape, self.stride, dtype=self.dtype, device=self.device)
-            return empty.zero_()
+MOST_RECOMPILED = 2
+"""Times that code is compiled anew because its guards failed; torch itself gives up after eight."""
 
 
 class RegionCompiler:
@@ -109,10 +73,12 @@ class RegionCompiler:
         """Numbers of kinds: they are looked up at each call, and are long."""
         self._twins: WeakValueDictionary[tuple[int, Tier], nn.Module] = WeakValueDictionary()
         """Of the kinds that are waiting, so that many shapes of one kind take the memory of one twin."""
-        self._jobs: queue.Queue[tuple[Code, nn.Module, Any]] = queue.Queue()
+        self._jobs: WaitingLine[Hashable, tuple[Code, nn.Module, Any]] = WaitingLine()
         self._calls = 0
         self._numbers = itertools.count()
         self._thread: threading.Thread | None = None
+        self._noted: list[Code | None] | None = None
+        """What blocks came upon since someone wanted to know; None while nobody does."""
         self._on_compiled = on_compiled
 
     def attach(self, network: nn.Module) -> None:
@@ -129,46 +95,108 @@ class RegionCompiler:
         key = (kind, current().tier, tuple(_shape(leaf) for leaf in leaves))
         self._calls += 1
         code = self._codes.get(key) or self._order(key, block, args, kwargs)
+        if self._noted is not None:
+            self._noted.append(code)
         if code is not None:
             code.used_at = self._calls
             if code.state is State.READY:
-                return _run_or_give_up(code, block, args, kwargs)
+                try:
+                    return code.run(block, args, kwargs)
+                except DoesNotFit:
+                    self._order_again(key, code, block, args, kwargs)
         return block._call_impl(*args, **kwargs)
 
     def count(self, state: State) -> int:
         """Codes in this state."""
         return sum(code.state is state for code in self._codes.values())
 
+    @contextmanager
+    def noting(self) -> Iterator[list[Code | None]]:
+        """The codes of the blocks called within; None for each block that none was to be had for yet."""
+        noted: list[Code | None] = []
+        self._noted = noted
+        try:
+            yield noted
+        finally:
+            self._noted = None
+
+    def is_idle(self) -> bool:
+        """Whether nothing is being compiled, nor waits for it."""
+        return self._jobs.is_idle()
+
     def wait(self) -> None:
-        """Until everything ordered so far is compiled, or has failed."""
+        """Until everything ordered so far is compiled, has failed, or gave way."""
         self._jobs.join()
 
     def _order(
         self, key: tuple[int, Tier, Any], block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Code | None:
-        """Have code made; None where there is no room for more."""
+        """Have code made; None where there is no room for more, or too many wait."""
         if len(self._codes) >= MOST_CODES and not self._drop_unused():
             return None
-        code = self._codes[key] = Code(run=_code_of_its_own(next(self._numbers)))
+        waiting = self._jobs.keys()
+        if len(waiting) >= MOST_WAITING and not self._drop_waiting(waiting):
+            return None
+        code = self._codes[key] = code_of_its_own(next(self._numbers), BACKEND)
+        self._enqueue(key, code, block, args, kwargs)
+        return code
+
+    def _order_again(
+        self,
+        key: tuple[int, Tier, Any],
+        code: Code,
+        block: nn.Module,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
+        """Guards of the code failed: have it compiled for what they found, unless that was no use before."""
+        if code.recompiled >= MOST_RECOMPILED:
+            log.warning("a %s runs uncompiled from now on: its code does not fit", type(block).__name__)
+            code.state = State.FAILED
+            return
+        code.recompiled += 1
+        code.state = State.WAITING
+        # The one that waits, if any, may be of another state of the block.
+        self._twins.pop(key[:2], None)
+        self._enqueue(key, code, block, args, kwargs)
+
+    def _enqueue(
+        self,
+        key: tuple[int, Tier, Any],
+        code: Code,
+        block: nn.Module,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
         try:
             twin = self._twins.setdefault(key[:2], self._twins.get(key[:2]) or twin_of(block))
         except (torch.OutOfMemoryError, MemoryError):
             code.state = State.FAILED
-            return code
-        self._jobs.put((code, twin, pytree.tree_map(Blank.of, (args, kwargs))))
+            return
+        self._jobs.put(key, (code, twin, pytree.tree_map(Blank.of, (args, kwargs))))
         if self._thread is None:
             # A daemon: whoever stops the process does not wait for code that nobody will run.
             self._thread = threading.Thread(
                 target=self._work, args=(torch.get_num_threads(),), name="compile", daemon=True
             )
             self._thread.start()
-        return code
+
+    def _drop_waiting(self, waiting: Sequence[Hashable]) -> bool:
+        """Withdraw what waits and was not called for longest; False where all of it was lately."""
+        oldest = min(waiting, key=lambda key: self._codes[key].used_at)
+        if self._calls - self._codes[oldest].used_at < SPARED_WAITING_CALLS or not self._jobs.withdraw(
+            oldest
+        ):
+            return False
+        del self._codes[oldest]
+        return True
 
     def _drop_unused(self) -> bool:
         """Forget the code that was not used for longest; False where none was not for long enough."""
         oldest = min(self._codes, key=lambda key: self._codes[key].used_at)
         if self._calls - self._codes[oldest].used_at < SPARED_CALLS:
             return False
+        self._jobs.withdraw(oldest)
         del self._codes[oldest]
         return True
 
@@ -176,12 +204,12 @@ class RegionCompiler:
         # Compiled code is guarded by the number of threads, which is a setting of each thread.
         torch.set_num_threads(threads)
         while True:
-            code, twin, blanks = self._jobs.get()
-            code.state = State.READY if _compile(code, twin, blanks) else State.FAILED
+            code, twin, blanks = self._jobs.take()
+            code.state = State.READY if compiled(code, twin, blanks) else State.FAILED
             del code, twin
-            if self._jobs.empty():
+            if not self._jobs.keys():
                 self._on_compiled()
-            self._jobs.task_done()
+            self._jobs.done()
 
 
 class BlockCall:
@@ -214,58 +242,8 @@ def _settings(module: nn.Module) -> Hashable:
     )
 
 
-def twin_of(block: nn.Module) -> nn.Module:
-    """A copy with memory of its own, made of ordinary tensors as slots are.
-
-    Raises OutOfMemoryError when the device has no room for it.
-    """
-    with torch.inference_mode(False), torch.no_grad():
-        return copy.deepcopy(block)
-
-
-def _compile(code: Code, twin: nn.Module, blanks: Any) -> bool:
-    """Call the code once, which compiles it; False where that fails."""
-    args, kwargs = pytree.tree_map(
-        lambda value: value.tensor() if isinstance(value, Blank) else value, blanks
-    )
-    try:
-        with torch.inference_mode():
-            code.run(twin, args, kwargs)
-    except Exception:
-        # The thread's edge: what does not compile runs as written.
-        log.warning("a %s runs uncompiled", type(twin).__name__, exc_info=True)
-        return False
-    return True
-
-
-def _run_or_give_up(code: Code, block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    try:
-        return code.run(block, args, kwargs)
-    except TorchDynamoException:
-        # A guard of torch's did not hold, and compiling anew failed.
-        log.warning("a %s runs uncompiled from now on", type(block).__name__, exc_info=True)
-        code.state = State.FAILED
-        return block._call_impl(*args, **kwargs)
-
-
 def _shape(leaf: Any) -> Hashable:
     """What code depends on of an argument."""
     if not isinstance(leaf, Tensor):
         return type(leaf).__name__
     return leaf.shape, leaf.stride(), leaf.dtype
-
-
-def _run(block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Without the block's own hooks: who adds some has it run as written."""
-    return block.forward(*args, **kwargs)
-
-
-def _code_of_its_own(number: int) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], Any]:
-    """A compiled `_run` that shares nothing with the others.
-
-    torch keeps compiled code with the code object and searches all of it at every call, so kinds and shapes
-    that came through one function would slow each other down, and soon reach its limit of eight.
-    """
-    own = FunctionType(_run.__code__.replace(co_name=f"region_{number}"), _run.__globals__)
-    compiled: Callable[..., Any] = torch.compile(own, backend=BACKEND, dynamic=False)
-    return compiled

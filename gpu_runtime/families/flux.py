@@ -34,6 +34,7 @@ from gpu_runtime.families.flux_tokens import PATCH, packed, positions, unpacked
 from gpu_runtime.families.guidance import combine, gather, with_lent
 from gpu_runtime.families.image_inputs import latent_sides, require_pictures
 from gpu_runtime.flow_samplers import FlowSamplerFactory
+from gpu_runtime.host_values import on_device
 from gpu_runtime.ip_adapters import flux_attention
 from gpu_runtime.ip_adapters.attending import attending
 from gpu_runtime.ip_adapters.kinds import flux_kind
@@ -245,9 +246,11 @@ class Flux:
 
     def _extra(self, rows: Sequence[Row]) -> dict[str, Tensor]:
         """What the transformer takes besides, for these forward rows, all of one shape."""
-        scales = [row.conditioning.embedded_scale for row in rows]
+        scales = [
+            row.conditioning.embedded_scale for row in rows if row.conditioning.embedded_scale is not None
+        ]
         # For ControlNets, too, which may take it where the transformer does not.
-        extra = {"guidance": torch.tensor(scales, dtype=torch.float32, device=self._plan.device)}
+        extra = {"guidance": on_device(scales, dtype=torch.float32, device=self._plan.device)}
         pictures: list[Pictures] = [row.conditioning.pictures for row in rows]
         references = [each.references for each in pictures if each.references is not None]
         if references:

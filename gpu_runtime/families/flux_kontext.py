@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from gpu_runtime.families.flux_tokens import PATCH, packed, positions
-from gpu_runtime.families.pictures import encoded, most_likely, opened, pixels_of
+from gpu_runtime.families.pictures import encoded, most_likely, opened, pixels_at
 from gpu_runtime.messages import ImageInput
 
 VARIANT: Final = "kontext"
@@ -73,7 +73,7 @@ def trained_size(width: int, height: int, multiple: int = 1) -> tuple[int, int]:
 
 def _latents(picture: ImageInput, number: int, vae: Any) -> Tensor:
     """The most likely latents of a reference, float32 [1, C, h, w], on the device."""
-    field = f"reference image {number}"
+    unpacked = opened(picture, f"reference image {number}")
     token_px = PATCH * 2 ** (len(vae.config.block_out_channels) - 1)
-    width, height = trained_size(*opened(picture, field).size, token_px)
-    return most_likely(encoded(vae, pixels_of(picture, width, height, field)))
+    width, height = trained_size(*unpacked.size, token_px)
+    return most_likely(encoded(vae, pixels_at(unpacked, width, height)))

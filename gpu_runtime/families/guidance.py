@@ -17,6 +17,7 @@ from gpu_runtime.adapters.use import LoraUse
 from gpu_runtime.controls.use import ControlUse, acting
 from gpu_runtime.devices import DevicePlan
 from gpu_runtime.families.family import ForwardInputs, Row, TextEncoding
+from gpu_runtime.host_values import on_device, to_device
 from gpu_runtime.ip_adapters.use import PicturePrompt
 from gpu_runtime.weights.loans import Lend, Loan
 
@@ -59,10 +60,13 @@ def combine(prediction: Tensor, inputs: ForwardInputs) -> Tensor:
     Source: Ho and Salimans 2022, arXiv:2207.12598, with the weight as in Imagen (1 is no guidance).
     """
     images = prediction.shape[0] - len(inputs.guided)
-    combined = prediction[:images].clone()
+    conditional, unconditional = prediction[:images], prediction[images:]
+    if len(inputs.guided) == images:
+        # All of them, in their order: the usual call needs no index.
+        return unconditional + inputs.guidance * (conditional - unconditional)
+    combined = conditional.clone()
     if inputs.guided:
-        which = list(inputs.guided)
-        unconditional = prediction[images:]
+        which = on_device(inputs.guided, dtype=torch.int64, device=prediction.device)
         combined[which] = unconditional + inputs.guidance * (combined[which] - unconditional)
     return combined
 
@@ -80,7 +84,7 @@ def embedded_scales(rows: Sequence[Row], width: int, plan: DevicePlan) -> Tensor
     scales = torch.tensor([row.conditioning.guidance_scale - 1 for row in rows], dtype=torch.float32)
     angles = (scales * 1000.0)[:, None] * frequencies[None, :]
     embedding = torch.cat([torch.sin(angles), torch.cos(angles)], dim=1)
-    return torch.nn.functional.pad(embedding, (0, width % 2)).to(plan.device)
+    return to_device(torch.nn.functional.pad(embedding, (0, width % 2)), plan.device)
 
 
 def _scaled(row: Row) -> Tensor:
@@ -120,4 +124,4 @@ def _prompts_of_pictures(rows: Sequence[Row], guided: Sequence[int]) -> tuple[tu
 
 
 def _column(values: Sequence[float], device: torch.device) -> Tensor:
-    return torch.tensor(values, dtype=torch.float32, device=device)
+    return on_device(values, dtype=torch.float32, device=device)

@@ -25,6 +25,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from gpu_runtime.errors import UnsupportedCombination
+from gpu_runtime.families.tiling import tiled_if_large
 from gpu_runtime.messages import ImageInput
 
 FORMATS: Final = ("PNG", "JPEG", "WEBP")
@@ -57,14 +58,17 @@ def opened(image: ImageInput, field: str, *, background: tuple[int, int, int] = 
 
 def unit_pixels_of(image: ImageInput, width: int, height: int, field: str) -> Tensor:
     """The picture at this size: float32 [1, 3, height, width], 0 to 1, on the CPU. Raises as `opened`."""
-    resized = _resized(opened(image, field), width, height)
-    values = np.asarray(resized).astype(np.float32) / 255.0
-    return _image_tensor(values)
+    return _unit_pixels(opened(image, field), width, height)
 
 
 def pixels_of(image: ImageInput, width: int, height: int, field: str = "init image") -> Tensor:
     """The picture at this size: float32 [1, 3, height, width], -1 to 1, on the CPU. Raises as `opened`."""
-    return 2.0 * unit_pixels_of(image, width, height, field) - 1.0
+    return pixels_at(opened(image, field), width, height)
+
+
+def pixels_at(picture: Image.Image, width: int, height: int) -> Tensor:
+    """The same of a picture that is `opened`."""
+    return 2.0 * _unit_pixels(picture, width, height) - 1.0
 
 
 def mask_of(mask: ImageInput, width: int, height: int, field: str = "mask") -> Tensor:
@@ -95,8 +99,12 @@ class Posterior:
 
 
 def encoded(vae: Any, pixels: Tensor) -> Posterior:
-    """Run the encoder on pixels of `pixels_of`. `vae` is one of diffusers' autoencoders, untyped."""
-    output = vae.encode(pixels.to(device=vae.device, dtype=vae.dtype))
+    """Run the encoder on pixels of `pixels_of`, in tiles where they are many.
+
+    `vae` is one of diffusers' autoencoders, untyped.
+    """
+    with tiled_if_large(vae, max(pixels.shape[-2:])):
+        output = vae.encode(pixels.to(device=vae.device, dtype=vae.dtype))
     if hasattr(output, "latent_dist"):
         spread = output.latent_dist
         return Posterior(mean=spread.mean.float(), deviation=spread.std.float(), config=vae.config)
@@ -176,6 +184,11 @@ def _flattened(picture: Image.Image, background: tuple[int, int, int]) -> Image.
     ground = Image.new("RGB", visible.size, background)
     ground.paste(visible, mask=visible.getchannel("A"))
     return ground
+
+
+def _unit_pixels(picture: Image.Image, width: int, height: int) -> Tensor:
+    values = np.asarray(_resized(picture, width, height)).astype(np.float32) / 255.0
+    return _image_tensor(values)
 
 
 def _image_tensor(values: NDArray[np.float32]) -> Tensor:

@@ -24,6 +24,7 @@ from gpu_runtime.errors import UnsupportedCombination
 from gpu_runtime.families.family import WHOLE, Conditioning, ForwardInputs, Row, Start, TextEncoding
 from gpu_runtime.families.guidance import combine, embedded_scales, gather, with_lent
 from gpu_runtime.families.starting import Starts
+from gpu_runtime.host_values import on_device
 from gpu_runtime.ip_adapters import cross_attention
 from gpu_runtime.ip_adapters.attending import attending
 from gpu_runtime.ip_adapters.kinds import unet_kind
@@ -193,7 +194,7 @@ class StableDiffusionXL:
         wanted = [*size, 0, 0, *([AESTHETIC_SCORE] if self._takes_score else size)]
         unwanted = [*size, 0, 0, *([UNWANTED_AESTHETIC_SCORE] if self._takes_score else size)]
         numbers = [wanted] * images + [unwanted] * len(inputs.guided)
-        return torch.tensor(numbers, dtype=self._plan.dtype, device=self._plan.device)
+        return on_device(numbers, dtype=self._plan.dtype, device=self._plan.device)
 
     def _encode_text(self, reading: Reading, text: str, chunks: int | None) -> TextEncoding:
         key = (self._encoders, text, reading.key, chunks)

@@ -25,6 +25,11 @@ class RowFeatures:
     reused: int = 0
     """Calls since then that used it."""
 
+    @property
+    def size_bytes(self) -> int:
+        """Of both tensors."""
+        return self.first.nbytes + self.rest.nbytes
+
 
 ImageFeatures = tuple[RowFeatures | None, RowFeatures | None]
 """`Row.features`: of an image's conditional row, and of its unconditional one."""

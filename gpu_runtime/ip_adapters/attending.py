@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from gpu_runtime.adapters.applied import uncompiled
+from gpu_runtime.host_values import on_device
 from gpu_runtime.ip_adapters.use import PicturePrompt
 from gpu_runtime.weights.loans import Loan
 
@@ -91,9 +92,10 @@ def _groups(rows: Sequence[Sequence[PicturePrompt]], networks: Mapping[Loan, Any
 
 def _group(members: Sequence[tuple[int, PicturePrompt]], adapter: Any) -> Group:
     tokens = torch.cat([prompt.tokens for _, prompt in members])
+    scales = [prompt.scale for _, prompt in members]
     return Group(
         adapter=adapter,
-        rows=torch.tensor([row for row, _ in members], device=tokens.device),
+        rows=on_device([row for row, _ in members], dtype=torch.int64, device=tokens.device),
         tokens=tokens,
-        scales=torch.tensor([[[prompt.scale]] for _, prompt in members], device=tokens.device),
+        scales=on_device(scales, dtype=torch.float32, device=tokens.device).view(-1, 1, 1),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,7 @@ from gpu_runtime.devices import DevicePlan
 from gpu_runtime.execution.preparing import Execution
 from gpu_runtime.families.family import Family
 from gpu_runtime.families.registry import LoadFamily
+from gpu_runtime.feature_cache.memory import FeatureMemory
 from gpu_runtime.messages import CheckpointRef
 from gpu_runtime.prompts.cache import PromptCache
 from gpu_runtime.weights.budget import (
@@ -31,6 +32,7 @@ from gpu_runtime.weights.loans import Loan
 from gpu_runtime.weights.residency import AskNetwork, Residency
 from gpu_runtime.weights.slots import SlotPool
 from gpu_runtime.weights.source import ResidentSource
+from gpu_runtime.weights.spare import Spare, Spares
 from gpu_runtime.weights.staging import Staging
 
 GENERIC = "generic"
@@ -44,9 +46,18 @@ def open_residency(
     families: Mapping[str, LoadFamily],
     peaks: ActivationPeaks,
     wanted: Callable[[], Collection[str]],
+    features: FeatureMemory | None = None,
+    beside: Sequence[Spare] = (),
     clock: Callable[[], float] = time.monotonic,
 ) -> Residency:
-    """An empty residency for this device. `wanted` and `clock` are as in `Residency`."""
+    """An empty residency for this device. `wanted` and `clock` are as in `Residency`.
+
+    `features` and what is `beside` lie on the device with the weights, as graphs do, and are given up before
+    any of those.
+    """
+    execution = Execution(config, plan)
+    graphs = [execution.graphs] if execution.graphs else []
+    spare = Spares([features or FeatureMemory(), *graphs, *beside])
     adapters = AdapterBank(config.lora_budget_mb * MIB)
     prompts = PromptCache(config.prompt_cache_entries)
 
@@ -77,10 +88,11 @@ def open_residency(
         pool=SlotPool(
             is_copying=plan.device.type != "cpu",
             is_channels_last=plan.is_channels_last,
-            prepare=Execution(config, plan).prepare,
+            prepare=execution.prepare,
         ),
         staging=Staging(plan.device, budget_bytes=staging_bytes),
-        allowance=allowance_of(config, plan.device, peaks, clock=clock, free_host=free_bytes),
+        allowance=allowance_of(config, plan.device, peaks, spare=spare, clock=clock, free_host=free_bytes),
+        spare=spare.drop,
         is_whole=lambda family: family == GENERIC or family not in families,
         wanted=wanted,
         keep_alive_s=config.keep_alive_s,
@@ -94,6 +106,7 @@ def allowance_of(
     device: torch.device,
     peaks: ActivationPeaks,
     *,
+    spare: Spare,
     clock: Callable[[], float],
     free_host: int,
 ) -> Callable[[], Allowance]:
@@ -107,10 +120,16 @@ def allowance_of(
 
         def on_device() -> Allowance:
             usable = usable_device_bytes(device)
-            reserve = peaks.reserve(usable, now=clock()) + adapters
-            return Allowance(target_bytes=max(0, usable - reserve), most_bytes=usable)
+            held = spare.size_bytes
+            reserve = peaks.reserve(usable, now=clock()) + adapters + held
+            return Allowance(target_bytes=max(0, usable - reserve), most_bytes=usable, spare_bytes=held)
 
         return on_device
     # Once, at the start: later the weights themselves are part of what is not free.
-    on_host = Allowance(target_bytes=round(CPU_SHARE * free_host), most_bytes=round(CPU_MOST * free_host))
-    return lambda: on_host
+    target, most = round(CPU_SHARE * free_host), round(CPU_MOST * free_host)
+
+    def on_host() -> Allowance:
+        held = spare.size_bytes
+        return Allowance(target_bytes=max(0, target - held), most_bytes=most, spare_bytes=held)
+
+    return on_host

@@ -3,10 +3,10 @@
 The budget
 ----------
 Configured, or what the device has for this process less a reserve for activations. The reserve is the
-largest measured peak times RESERVE_MARGIN, and FIRST_GUESS of the device before anything was measured. A peak
-is what one call allocated on top of the weights. Shapes not seen for RECENT_S are forgotten, so one large
-request does not keep weights out for ever; a shape that needs more than was reserved runs out of memory once,
-is computed in parts, and is measured.
+largest measured peak times RESERVE_MARGIN, and FIRST_GUESS of the device before anything was measured, and
+less what rows of the fast tier remember now. A peak is what one call allocated on top of what was held.
+Shapes not seen for RECENT_S are forgotten, so one large request does not keep weights out for ever; a shape
+that needs more than was reserved runs out of memory once, is computed in parts, and is measured.
 
 What goes first
 ---------------
@@ -95,6 +95,8 @@ class Allowance:
     """Above this, whatever may leave leaves."""
     most_bytes: int
     """What must stay together may grow to this and no further; at least `target_bytes`."""
+    spare_bytes: int = 0
+    """Taken off the target for what is given up before weights: it is made again sooner than they load."""
 
 
 def eviction_order(candidates: Iterable[Candidate]) -> list[Candidate]:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from gpu_runtime.device_faults import is_out_of_memory, release_cached_memory
+from gpu_runtime.device_faults import is_out_of_memory, nothing_to_spare, release_cached_memory
 from gpu_runtime.errors import OutOfMemory, WeightsCorrupt
 from gpu_runtime.weights.budget import Allowance, Candidate, ReloadCost, eviction_order
 from gpu_runtime.weights.checkpoint_files import Stamp, component_stamp
@@ -91,13 +91,16 @@ class DeviceWeights:
         allowance: Callable[[], Allowance],
         standing: Callable[[Hashable], Standing],
         on_evicted: Callable[[Hashable], None],
+        spare: Callable[[], int] = nothing_to_spare,
     ) -> None:
+        """`spare` gives up what lies beside the weights (`Allowance.spare_bytes`); returns its bytes."""
         self._device = device
         self._pool = pool
         self._staging = staging
         self._allowance = allowance
         self._standing = standing
         self._on_evicted = on_evicted
+        self._spare = spare
         self._occupants: dict[Hashable, Occupant] = {}
         self._cost = ReloadCost()
         self.loads = 0
@@ -203,6 +206,11 @@ class DeviceWeights:
 
     def _make_room(self, size_bytes: int, architecture: Architecture | None = None) -> Slot | None:
         """Evict until so much more fits, or until a slot of the architecture is free, which is returned."""
+        allowance = self._allowance()
+        missing = self.size_bytes + size_bytes - allowance.target_bytes
+        # Where weights would have to leave all the same it stays: graphs outlast a swap within their slot.
+        if 0 < missing <= allowance.spare_bytes:
+            self._spare()
         target = self._allowance().target_bytes
         while self.size_bytes + size_bytes > target:
             key = self._next_to_leave(architecture)
@@ -238,6 +246,9 @@ class DeviceWeights:
                 if not is_out_of_memory(error):
                     raise
             # Outside the handler: the traceback would keep what was half loaded alive.
+            if self._spare():
+                release_cached_memory()
+                continue
             key = self._next_to_leave(None)
             if key is None:
                 raise OutOfMemory("the device is full, and nothing on it may leave")

@@ -10,8 +10,10 @@ from pathlib import Path
 
 from gpu_runtime.errors import NotRecognised
 from gpu_runtime.weights.identification import rules
+from gpu_runtime.weights.identification.cut_outs import identify_onnx
 from gpu_runtime.weights.identification.folders import identify_folder
 from gpu_runtime.weights.identification.reading import open_file
+from gpu_runtime.weights.onnx_header import SUFFIX as ONNX
 from gpu_runtime.weights.taxonomy import Identified
 
 
@@ -27,4 +29,6 @@ def identify(path: Path) -> Identified:
         return identify_folder(path)
     if not path.is_file():
         raise NotRecognised(f"{path.name} is neither a file nor a folder")
+    if path.suffix.lower() == ONNX:
+        return identify_onnx(path)
     return rules.apply(open_file(path))

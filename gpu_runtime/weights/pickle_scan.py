@@ -27,6 +27,11 @@ WRAPPERS = ("state_dict", "params_ema", "params", "model_state_dict", "model", "
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
+
+_END_OF_HEADER_LENGTH = b"\0\0\0\0{"
+"""The upper half of the length with which a safetensors file begins, and the first byte of its header. No
+pickle has that there: none of its instructions is a zero."""
+
 _MAX_NESTING = 16
 _MAX_VISITED = 3 * MAX_TENSORS
 """Values a file may have, shared ones counted each time: a few lists can refer to each other endlessly."""
@@ -92,8 +97,13 @@ def scan(path: Path) -> PickleFacts:
 
 
 def looks_like_pickle(start: bytes) -> bool:
-    """Whether a file's first bytes are those of torch.save's older format, or of any binary pickle."""
-    return len(start) >= 2 and start[0] == 0x80 and start[1] in range(2, 6)
+    """Whether a file's first bytes are those of torch.save's older format, or of any binary pickle.
+
+    A safetensors file begins like one when its header has, for example, 640 bytes: nine bytes or more of
+    `start` tell the two apart.
+    """
+    is_binary = len(start) >= 2 and start[0] == 0x80 and start[1] in range(2, 6)
+    return is_binary and start[4:9] != _END_OF_HEADER_LENGTH
 
 
 def _read_zip(path: Path, stream: BinaryIO, size: int) -> tuple[Plain, list[PickleMachine]]:

@@ -31,6 +31,7 @@ from typing import Any
 
 import torch
 
+from gpu_runtime.device_faults import nothing_to_spare, release_cached_memory
 from gpu_runtime.errors import UnsupportedCombination
 from gpu_runtime.families.family import Family
 from gpu_runtime.messages import CheckpointRef, HeldWeights, VaeRef
@@ -75,12 +76,14 @@ class Residency:
         allowance: Callable[[], Allowance],
         is_whole: Callable[[str], bool] = lambda family: False,
         wanted: Callable[[], Collection[str]] = frozenset,
+        spare: Callable[[], int] = nothing_to_spare,
         keep_alive_s: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`dtype` is the denoisers'; `is_whole` says of a family whether it brings networks of its own.
 
-        `wanted` are the digests, of checkpoints and of autoencoders, that held requests need.
+        `wanted` are the digests, of checkpoints and of autoencoders, that held requests need. `spare` gives
+        up what lies on the device beside the weights and is cheaper to have again; returns the bytes freed.
         """
         self._load_family = load
         self._dtype = dtype
@@ -88,6 +91,7 @@ class Residency:
         self._allowance = allowance
         self._is_whole = is_whole
         self._wanted = wanted
+        self._spare = spare
         self._keep_alive_s = keep_alive_s
         self._clock = clock
         self._weights = DeviceWeights(
@@ -97,6 +101,7 @@ class Residency:
             allowance=allowance,
             standing=self._standing,
             on_evicted=self._forget_families,
+            spare=spare,
         )
         self._known: OrderedDict[str, Known] = OrderedDict()
         self._busy: frozenset[Hashable] = frozenset()
@@ -105,6 +110,8 @@ class Residency:
         """Whether what was used lately must stay as well."""
         self.last_load_s: float | None = None
         """Duration of the latest load of a checkpoint, None before the first."""
+        self.last_lend_s: float | None = None
+        """Duration of the latest loads of networks for one turn, None before the first."""
 
     @property
     def size_bytes(self) -> int:
@@ -124,6 +131,16 @@ class Residency:
     def digests(self) -> frozenset[str]:
         """Digests of the resident checkpoints."""
         return frozenset(known.digest for known in self._known.values() if known.family is not None)
+
+    def has(self, digest: str) -> bool:
+        """Whether all of a checkpoint, or of a network beside one, is on the device."""
+        known = self._known.get(digest)
+        return known is not None and known.is_complete and self._weights.present().issuperset(known.parts)
+
+    def bytes_of(self, digests: Collection[str]) -> int:
+        """Bytes on the device of these and of what is pinned, shared ones counted once."""
+        counted = [k for k in self._known.values() if k.is_pinned or k.digest in digests]
+        return sum(map(self._weights.size_of, {part for known in counted for part in known.parts}))
 
     def names(self) -> tuple[str, ...]:
         """Names of the resident checkpoints, the most recently used last."""
@@ -227,10 +244,13 @@ class Residency:
         """
         own = self._known[beside].parts if beside in self._known else ()
         self._busy = frozenset({beside, *map(_place_of, own), *map(_place_of_loan, loans)})
+        loads, started = self.loads, self._clock()
         try:
             return {loan: self._lent(loan) for loan in loans}
         finally:
             self._busy = frozenset()
+            if self.loads > loads:
+                self.last_lend_s = self._clock() - started
 
     def unload(self, digest: str | None, *, keep: Collection[str]) -> int:
         """Forget one checkpoint or autoencoder, or with None all; never those in `keep`.
@@ -244,6 +264,20 @@ class Residency:
             staged = self._staging.drop(part for part in known.parts if not self._users(part))
             freed += on_device + staged if self._staging.is_separate else max(on_device, staged)
         return freed
+
+    def make_room(self, *digests: str) -> int:
+        """The next step towards more memory for these checkpoints and autoencoders; the bytes freed.
+
+        What is spare first, then as `evict_others`; 0 when there is nothing left to do.
+        """
+        freed = self.give_up_spare()
+        if freed:
+            release_cached_memory()
+        return freed or self.evict_others(*digests)
+
+    def give_up_spare(self) -> int:
+        """Give up what lies on the device beside the weights only to save time. Returns the bytes freed."""
+        return self._spare()
 
     def evict_others(self, *digests: str) -> int:
         """Take everything off the device that neither these checkpoints or autoencoders nor pinned ones need.
