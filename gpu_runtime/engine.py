@@ -20,7 +20,8 @@ Single-threaded: call every method from one thread. Knows nothing about jobs, ac
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import torch
 
@@ -36,9 +37,11 @@ from gpu_runtime.devices import choose_device
 from gpu_runtime.errors import RuntimeFault, UnsupportedCombination
 from gpu_runtime.estimates import Estimates
 from gpu_runtime.families.registry import FAMILIES, LoadFamily
+from gpu_runtime.feature_cache.memory import FeatureMemory
 from gpu_runtime.finishing import Finisher
 from gpu_runtime.forecast import demands, expected_step_s
-from gpu_runtime.messages import CheckpointRef, EngineInfo, Event, Forecast, ImageRequest
+from gpu_runtime.learned import LearnedTimes, MeasuredOn
+from gpu_runtime.messages import CheckpointRef, EngineInfo, Event, Forecast, ImageRequest, OnPixels
 from gpu_runtime.previews import Previews
 from gpu_runtime.register import ObserveLatents, Register
 from gpu_runtime.samplers import MAX_STEPS
@@ -47,6 +50,8 @@ from gpu_runtime.telemetry import TickLog, TickReport
 from gpu_runtime.weights.assembly import GENERIC, open_residency
 from gpu_runtime.weights.budget import ActivationPeaks
 from gpu_runtime.weights.device_memory import PeakMeter
+from gpu_runtime.weights.side_by_side import SideBySide
+from gpu_runtime.weights.spare import Spare
 from gpu_runtime.weights.warming import Warming
 
 SHARE_OF_ONE_REQUEST = 4
@@ -54,7 +59,7 @@ SHARE_OF_ONE_REQUEST = 4
 
 
 class Engine:
-    """Implements `messages.EngineProtocol` with torch."""
+    """Implements `messages.ImageEngine` with torch."""
 
     def __init__(
         self,
@@ -62,10 +67,15 @@ class Engine:
         *,
         families: Mapping[str, LoadFamily] = FAMILIES,
         observe_latents: ObserveLatents | None = None,
+        beside: Sequence[Spare] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Raises UnsupportedCombination when the configured device is not available."""
+        """`beside` is what else lies on the device and can be given up, such as weights of operations.
+
+        Raises UnsupportedCombination when the configured device is not available.
+        """
         self._config = config
+        self._clock = clock
         self._plan = choose_device(config)
         known_families = None if GENERIC in families else frozenset(families)
         self._limits = Limits(families=known_families, max_steps=MAX_STEPS)
@@ -74,12 +84,20 @@ class Engine:
         self._previews = Previews()
         self._register = Register(self._batcher, self._finisher, self._previews, observe_latents)
         self._held = self._register.held
-        peaks = ActivationPeaks()
+        peaks, features = ActivationPeaks(), FeatureMemory(self._register.rows)
         self._residency = open_residency(
-            config, self._plan, families=families, peaks=peaks, wanted=self._register.weights, clock=clock
+            config,
+            self._plan,
+            families=families,
+            peaks=peaks,
+            wanted=self._register.weights,
+            features=features,
+            beside=beside,
+            clock=clock,
         )
         self._warming = Warming(self._residency, clock)
         self._estimates = Estimates(self._plan.device.type)
+        self._learned = self._open_learned()
         self._ticks = TickLog()
         meter = PeakMeter(self._plan.device, peaks, clock)
         self._calls = DenoiserCalls(
@@ -93,10 +111,12 @@ class Engine:
             register=self._register,
             batcher=self._batcher,
             residency=self._residency,
+            side_by_side=SideBySide(self._residency, self._plan.dtype),
             estimates=self._estimates,
             calls=self._calls,
             beginner=Beginner(self._residency, self._estimates, self._ticks),
             previews=self._previews,
+            features=features,
             ticks=self._ticks,
         )
         self._decode_turns = DecodeTurns(
@@ -110,16 +130,23 @@ class Engine:
         self._decoded_last = False
         self._is_draining = False
 
-    def submit(self, request: ImageRequest) -> None:
-        """Take a request. Raises RuntimeFault when it can never run, or when the engine drains."""
+    def submit(self, request: ImageRequest, *, on_pixels: OnPixels | None = None) -> None:
+        """Take a request. Raises RuntimeFault when it can never run, or when the engine drains.
+
+        With `on_pixels` each image is handed to it, unencoded, in place of an ImageDone.
+        """
         if self._is_draining:
             raise RuntimeFault("the engine is draining and takes no new request")
         if request.request_id in self._held:
             raise UnsupportedCombination(f"request {request.request_id!r} is already held")
+        self.require_admissible(request)
+        self._register.add(request, on_pixels)
+
+    def require_admissible(self, request: ImageRequest) -> None:
+        """Raise UnsupportedCombination when the request can never run; its pictures are not looked at."""
         decision = admit(request, self._limits)
         if isinstance(decision, Rejected):
             raise UnsupportedCombination(decision.reason)
-        self._register.add(request)
 
     def step(self) -> list[Event]:
         """Run one turn of steps or one decode, and return what happened since the last call.
@@ -134,6 +161,8 @@ class Engine:
             self._work()
             self._collect()
         self._residency.unload_idle()
+        if self._learned:
+            self._learned.save_if_due(self._clock())
         if self._config.check_invariants:
             self.check_invariants()
         return self._register.take_events()
@@ -146,6 +175,8 @@ class Engine:
         """Take no further request and warm nothing more; requests held go on to their end."""
         self._is_draining = True
         self._warming.clear()
+        if self._learned:
+            self._learned.save()
 
     def close(self) -> None:
         """Stop the threads and drop what is held. The engine cannot be used afterwards."""
@@ -224,6 +255,15 @@ class Engine:
     def check_invariants(self) -> None:
         """Raise AssertionError unless every image is in exactly one place."""
         self._register.check_invariants()
+
+    def _open_learned(self) -> LearnedTimes | None:
+        """Begins with what earlier processes measured on such a device."""
+        if not self._config.learned:
+            return None
+        measured_on = MeasuredOn(self._plan.device_name, self._plan.dtype_name, torch.__version__)
+        learned = LearnedTimes(Path(self._config.learned), measured_on, self._estimates)
+        learned.load()
+        return learned
 
     def _work(self) -> None:
         """Decodes alternate with turns, so neither finished nor running images wait for all of the others."""

@@ -16,6 +16,18 @@ class UnsupportedCombination(RuntimeFault):
     """The request asks for something this family or sampler cannot do; the message says what."""
 
 
+class PictureUnusable(RuntimeFault):
+    """A picture that the request brings, or its result, cannot be used.
+
+    Unlike other faults, its message is meant for the caller: it says which picture and what is wrong.
+    """
+
+    def __init__(self, message: str, *, code: str) -> None:
+        """`code` is a promise to clients: "no_face", "picture_unreadable", "blocked_content" ..."""
+        super().__init__(message)
+        self.code = code
+
+
 class CheckpointMissing(RuntimeFault):
     """The checkpoint's folder or one of its components is not there."""
 

@@ -7,6 +7,9 @@ took for their TFLOP.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from gpu_runtime.batching.batch_key import BatchKey
 from gpu_runtime.batching.cost import row_tflop
 from gpu_runtime.batching.step_times import SMOOTHING, CallShape, StepTimes
@@ -56,6 +59,26 @@ class Estimates:
         """Moving average over calls of all shapes."""
         self._s_per_tflop: float | None = None
         """The same of a call's seconds by its TFLOP: what is expected of shapes that never ran."""
+
+    def as_plain(self) -> dict[str, Any]:
+        """What was measured of calls and decodes, as JSON has it (hence Any)."""
+        return {
+            "calls": self._calls.as_plain(),
+            "decodes": self._decodes.as_plain(),
+            "call_s": self._call_s,
+            "s_per_tflop": self._s_per_tflop,
+        }
+
+    def restore(self, plain: Mapping[str, Any]) -> None:
+        """Begin with what `as_plain` gave in an earlier process; where this raises nothing has changed.
+
+        The watchdog's estimates do not count it: the first call of a shape takes longer in every process.
+        Raises ValueError, TypeError, KeyError or AttributeError for anything else than that.
+        """
+        calls, decodes = StepTimes.from_plain(plain["calls"]), StepTimes.from_plain(plain["decodes"])
+        call_s, s_per_tflop = (_average_of(plain[name]) for name in ("call_s", "s_per_tflop"))
+        self._calls, self._decodes = calls, decodes
+        self._call_s, self._s_per_tflop = call_s, s_per_tflop
 
     def record_call(self, key: BatchKey, rows: int, seconds: float) -> None:
         """One denoiser call of `rows` forward rows."""
@@ -119,7 +142,8 @@ class Estimates:
 
         `repeated_turns` are earlier ones that it does again.
         """
-        call = self._calls.estimate(_shape(key), rows)
+        shape = _shape(key)
+        call = self._calls.estimate(shape, rows) if self._calls.has_run(shape) else None
         encode = self._encodes.estimate(_encoder(key), 1)
         expected = (UNMEASURED_CALL_S if call is None else call) * (1 + repeated_turns)
         expected += new_requests * (UNMEASURED_ENCODE_S if encode is None else encode)
@@ -127,9 +151,16 @@ class Estimates:
 
     def decode_s(self, key: BatchKey, *, images: int, is_resident: bool) -> float:
         """Upper estimate of a decode that may load weights first."""
-        known = self._decodes.estimate(_shape(key), images)
+        shape = _shape(key)
+        known = self._decodes.estimate(shape, images) if self._decodes.has_run(shape) else None
         expected = UNMEASURED_CALL_S if known is None else known
         return ESTIMATE_MARGIN * (expected if is_resident else expected + UNMEASURED_LOAD_S)
+
+
+def _average_of(plain: float | None) -> float | None:
+    if plain is not None and not 0 < plain < float("inf"):
+        raise ValueError(f"{plain} is no average")
+    return plain
 
 
 def _averaged(before: float | None, newest: float) -> float:

@@ -4,23 +4,13 @@ Chosen by an explicit `runtime="fake"` and never by default. Images depend on pr
 can tell them apart and reproduce them. Time passes as on a GPU: one pause of `fake_step_ms` a tick, shared by
 all rows of the tick, and none per row.
 
-Faults are asked for in the prompt:
-
-    [fault:oom]    the request fails with OutOfMemory
-    [fault:nan]    the request fails with NumericFault
-    [fault:slow]   a tick with this request takes SLOW_FACTOR times as long
-    [fault:hang]   step() never returns
-    [fault:crash]  the process kills itself with SIGKILL
-
-Each may carry the step at which it strikes, counted from 1 (`[fault:crash@3]`), and the probability that it
-does (`[fault:oom%0.1]`, `[fault:oom@3%0.1]`), drawn once when the request is submitted.
+Faults are asked for in the prompt: `fake_faults`. Operations are the Workshop's, with `fake_tools`.
 """
 
 from __future__ import annotations
 
 import os
 import random
-import re
 import signal
 import threading
 import time
@@ -31,7 +21,8 @@ from gpu_runtime.batching.limits import Limits
 from gpu_runtime.batching.queue_forecast import Demand, forecast
 from gpu_runtime.config import EngineConfig
 from gpu_runtime.errors import NumericFault, OutOfMemory, RuntimeFault, UnsupportedCombination
-from gpu_runtime.fake_images import fake_jpeg, fake_png
+from gpu_runtime.fake_faults import SLOW_FACTOR, FaultCode, read_faults
+from gpu_runtime.fake_images import FakePicture, fake_jpeg, fake_png
 from gpu_runtime.messages import (
     CheckpointRef,
     EngineInfo,
@@ -39,6 +30,7 @@ from gpu_runtime.messages import (
     Forecast,
     ImageDone,
     ImageRequest,
+    OnPixels,
     Preview,
     Progress,
     RequestCanceled,
@@ -49,22 +41,8 @@ from gpu_runtime.messages import (
 from gpu_runtime.passes import passes_of
 from gpu_runtime.telemetry import TickReport
 
-SLOW_FACTOR = 10.0
 SLOW_FALLBACK_MS = 100.0
 """What a slow step takes when `fake_step_ms` is 0."""
-
-FAULT_CODE = re.compile(
-    r"\[fault:(?P<kind>oom|nan|hang|crash|slow)(?:@(?P<step>\d+))?(?:%(?P<probability>[\d.]+))?\]"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class FaultCode:
-    """One fault that a prompt asks for."""
-
-    kind: str
-    step: int
-    """Step at which it strikes, from 1."""
 
 
 @dataclass(slots=True)
@@ -75,6 +53,7 @@ class _Held:
     step: int = 0
     """Steps done over all passes, the same for all images."""
     admitted_at: float | None = None
+    on_pixels: OnPixels | None = None
 
     @property
     def steps(self) -> int:
@@ -84,7 +63,7 @@ class _Held:
 
 @dataclass(slots=True)
 class FakeEngine:
-    """Implements `messages.EngineProtocol`."""
+    """Implements `messages.ImageEngine`; the Workshop around it does the rest: `fake_tools`."""
 
     config: EngineConfig
     dice: random.Random = field(default_factory=random.SystemRandom)
@@ -93,19 +72,26 @@ class FakeEngine:
     _events: list[Event] = field(default_factory=list)
     _is_draining: bool = False
 
-    def submit(self, request: ImageRequest) -> None:
-        """Take a request. Raises RuntimeFault when it can never run, or when the engine drains."""
+    def submit(self, request: ImageRequest, *, on_pixels: OnPixels | None = None) -> None:
+        """Take a request. Raises RuntimeFault when it can never run, or when the engine drains.
+
+        With `on_pixels` it is handed a FakePicture for each image.
+        """
         if self._is_draining:
             raise RuntimeFault("the engine is draining and takes no new request")
         if request.request_id in self._held:
             raise UnsupportedCombination(f"request {request.request_id!r} is already held")
-        decision = admit(request, Limits())
-        if isinstance(decision, Rejected):
-            raise UnsupportedCombination(decision.reason)
+        self.require_admissible(request)
         # The caller may cancel and submit again before it fetched the events of the first time.
         self._events = [event for event in self._events if event.request_id != request.request_id]
         faults = read_faults(request.prompt, self.dice)
-        self._held[request.request_id] = _Held(request, time.monotonic(), faults)
+        self._held[request.request_id] = _Held(request, time.monotonic(), faults, on_pixels=on_pixels)
+
+    def require_admissible(self, request: ImageRequest) -> None:
+        """Raise UnsupportedCombination when the request can never run; its pictures are not looked at."""
+        decision = admit(request, Limits())
+        if isinstance(decision, Rejected):
+            raise UnsupportedCombination(decision.reason)
 
     def step(self) -> list[Event]:
         """Run one step of as many requests as fit; with `fake_step_ms` 0, all of their steps."""
@@ -248,21 +234,26 @@ class FakeEngine:
                     self._events += [_preview(held, index) for index in range(len(request.seeds))]
             return
         self._events.append(_progress(held))
-        self._events += [_image(request, index) for index in range(len(request.seeds))]
+        for index in range(len(request.seeds)):
+            self._deliver(held, index)
         del self._held[request.request_id]
         self._events.append(RequestDone(request_id=request.request_id, timings=_timings(held)))
 
+    def _deliver(self, held: _Held, index: int) -> None:
+        if held.on_pixels is None:
+            self._events.append(_image(held.request, index))
+            return
+        request = held.request
+        picture = FakePicture(
+            words=request.prompt,
+            seed=request.seeds[index],
+            width=request.output_width,
+            height=request.output_height,
+        )
+        held.on_pixels(index, picture)
+
     def _is_unfinished(self, held: _Held) -> bool:
         return held.request.request_id in self._held and held.step < held.steps
-
-
-def read_faults(prompt: str, dice: random.Random) -> tuple[FaultCode, ...]:
-    """The faults that a prompt asks for, after drawing those that carry a probability."""
-    return tuple(
-        FaultCode(kind=found["kind"], step=int(found["step"] or 1))
-        for found in FAULT_CODE.finditer(prompt)
-        if found["probability"] is None or dice.random() < float(found["probability"])
-    )
 
 
 def _striking(held: _Held) -> list[str]:

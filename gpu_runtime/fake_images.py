@@ -5,7 +5,21 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
+from dataclasses import dataclass
 from functools import lru_cache
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FakePicture:
+    """Stands for a picture in the fake runtime: what it would be called and its size, no pixels."""
+
+    words: str
+    """Its colours depend on these and the seed."""
+    seed: int
+    width: int
+    height: int
+    has_alpha: bool = False
+
 
 JPEG_HEAD = (
     bytes.fromhex("ffd8 ffe0 0010 4a46494600 0101 00 0001 0001 0000")  # JFIF
@@ -44,6 +58,12 @@ def fake_jpeg(prompt: str, seed: int) -> bytes:
     """
     mean = int.from_bytes(_digest(prompt, seed)[:2]) >> 6
     return JPEG_HEAD + struct.pack(">H", mean << 5 | 0b1111) + b"\xff\xd9"
+
+
+def fake_colour(prompt: str, seed: int) -> tuple[int, int, int]:
+    """One colour that depends on prompt and seed."""
+    red, green, blue, *_ = _digest(prompt, seed)
+    return red, green, blue
 
 
 def _digest(prompt: str, seed: int) -> bytes:

@@ -1,8 +1,8 @@
 """From latents to images: VAE decode between steps, resizing and PNG encoding in threads beside them.
 
-Most become files. Those that another pass goes on from become pixels of its size. The decode runs on the
-device and so takes turns with the steps, a few images at a time. Resizing and encoding need no device and
-release the interpreter lock for most of their time.
+Most become files. Those that another pass or an operation goes on from become pixels of its size. The decode
+runs on the device and so takes turns with the steps, a few images at a time. Resizing and encoding need no
+device and release the interpreter lock for most of their time.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Purpose(StrEnum):
 
     FILE = "file"
     PIXELS = "pixels"
-    """The next pass over the image begins from them."""
+    """The next pass over the image begins from them, or operations on pictures do."""
 
 
 Result: TypeAlias = bytes | Pixels | RuntimeFault

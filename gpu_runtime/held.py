@@ -8,7 +8,7 @@ from gpu_runtime.batching.batch_key import BatchKey
 from gpu_runtime.batching.turns import RowId
 from gpu_runtime.families.family import WHOLE, Conditioning, Row, Start
 from gpu_runtime.images import PNG_MEDIA_TYPE
-from gpu_runtime.messages import ImageDone, ImageRequest, Progress, Timings
+from gpu_runtime.messages import ImageDone, ImageRequest, OnPixels, Progress, Timings
 from gpu_runtime.passes import Pass, passes_of
 
 
@@ -75,11 +75,13 @@ class HeldRequest:
     spent: Spent
     steps: tuple[int, ...]
     """Of one image in each pass."""
+    on_pixels: OnPixels | None = None
+    """Takes each image unencoded; None for image files in events."""
     conditioning: dict[int, Conditioning] = field(default_factory=dict)
     """Encoded prompts and pictures by pass; there from the first turn of a pass."""
 
     @classmethod
-    def of(cls, request: ImageRequest, now: float) -> HeldRequest:
+    def of(cls, request: ImageRequest, now: float, on_pixels: OnPixels | None = None) -> HeldRequest:
         """A request that has just come."""
         passes = passes_of(request)
         start = Start(end_at=passes[0].end_at)
@@ -90,6 +92,7 @@ class HeldRequest:
             images=[HeldImage(start=start) for _ in request.seeds],
             spent=Spent(submitted_at=now),
             steps=tuple(each.steps for each in passes),
+            on_pixels=on_pixels,
         )
 
     @property

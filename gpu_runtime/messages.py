@@ -6,14 +6,16 @@ never imports torch, so the web process may use it.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from gpu_runtime.errors import RuntimeFault
 
 if TYPE_CHECKING:
     from gpu_runtime.telemetry import TickReport
+    from gpu_runtime.work import WorkRequest
 
 
 class Sampler(StrEnum):
@@ -179,7 +181,7 @@ class ControlRef:
     image: ImageInput
     """The map (edges, depth, pose ...), resized to the request's size."""
     scale: float = 1.0
-    """Strength, 0 to 2."""
+    """Strength, 0 to 5."""
     start: float = 0.0
     """Share of the steps after which it begins to act, 0 to 1."""
     end: float = 1.0
@@ -315,6 +317,10 @@ class Timings:
     """From the last VAE decode to the event that carries this: resizing and writing image files."""
     total_s: float
     """From submit() to the event that carries this."""
+    before_s: float = 0.0
+    """From the first to the last operation before the image."""
+    after_s: float = 0.0
+    """From the last image, or from the last operation before, to the last operation after."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -348,9 +354,12 @@ class ImageDone:
     data: bytes
     """The encoded file."""
     media_type: str
-    """"image/png"."""
+    """"image/png", "image/jpeg" or "image/webp"."""
     width: int
+    """Of the file, in pixels."""
     height: int
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    """What operations found out about this image, fit for JSON: {"nsfw": 0.93, "is_replaced": true}."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -359,6 +368,8 @@ class RequestDone:
 
     request_id: str
     timings: Timings
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    """What operations before the image found out, fit for JSON: {"caption": "..."}, {"faces": 2}."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -438,11 +449,12 @@ class EngineInfo:
     """Most bytes of weights the engine puts on the device."""
 
 
-class EngineProtocol(Protocol):
-    """What the pump drives. Single-threaded: every method is called from one thread."""
+OnPixels: TypeAlias = Callable[[int, Any], None]
+"""Called with an image's index and its pixels: uint8 [H, W, 3]. Untyped, since nothing here knows numpy."""
 
-    def submit(self, request: ImageRequest) -> None:
-        """Take a request. Raises RuntimeFault at once when it can never run; else it ends with one event."""
+
+class Stepping(Protocol):
+    """What is driven step by step. Single-threaded: every method is called from one thread."""
 
     def step(self) -> list[Event]:
         """Run one tick and return what happened, in order. Returns [] at once when there is no work."""
@@ -477,3 +489,29 @@ class EngineProtocol(Protocol):
 
     def info(self) -> EngineInfo:
         """Device, dtype and residency now."""
+
+
+class ImageEngine(Stepping, Protocol):
+    """What makes images: the engine or its stand-in."""
+
+    def submit(self, request: ImageRequest, *, on_pixels: OnPixels | None = None) -> None:
+        """Take a request. Raises RuntimeFault at once when it can never run; else it ends with one event.
+
+        With `on_pixels` each image is handed to it by `step()`, unencoded, in place of an ImageDone.
+        """
+
+    def require_admissible(self, request: ImageRequest) -> None:
+        """Raise RuntimeFault when the request can never run; pictures themselves are not looked at."""
+
+    def drain(self) -> None:
+        """Take no further request and warm nothing more; requests held go on to their end."""
+
+    def close(self) -> None:
+        """Stop the threads and drop what is held; it cannot be used afterwards."""
+
+
+class EngineProtocol(Stepping, Protocol):
+    """What the pump drives: operations on pictures and the engine between them."""
+
+    def submit(self, request: ImageRequest | WorkRequest) -> None:
+        """Take a request. Raises RuntimeFault at once when it can never run; else it ends with one event."""

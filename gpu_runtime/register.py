@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from gpu_runtime.batching.batch_key import BatchKey
 from gpu_runtime.batching.step_batcher import StepBatcher
 from gpu_runtime.batching.turns import RowId
 from gpu_runtime.errors import RuntimeFault
-from gpu_runtime.families.family import Start
+from gpu_runtime.families.family import Row, Start
 from gpu_runtime.finishing import Denoised, Finished, Finisher, Purpose
 from gpu_runtime.held import HeldRequest
 from gpu_runtime.images import Pixels
@@ -25,6 +25,7 @@ from gpu_runtime.invariants import check_places
 from gpu_runtime.messages import (
     Event,
     ImageRequest,
+    OnPixels,
     Priority,
     RequestCanceled,
     RequestDone,
@@ -58,12 +59,12 @@ class Register:
         self.events: list[Event] = []
         """Since the last `take_events`."""
 
-    def add(self, request: ImageRequest) -> None:
+    def add(self, request: ImageRequest, on_pixels: OnPixels | None = None) -> None:
         """Take a request that was admitted. All its images are with the batcher, in their first pass."""
         # The caller may cancel and submit again before it fetched the events of the first time.
         self.events = [event for event in self.events if event.request_id != request.request_id]
         now = time.monotonic()
-        held = HeldRequest.of(request, now)
+        held = HeldRequest.of(request, now, on_pixels)
         first = held.passes[0]
         self._batcher.add(
             request.request_id,
@@ -74,6 +75,7 @@ class Register:
             row_cost=first.row_cost,
             forward_rows=first.forward_rows,
             steps=first.steps,
+            networks=first.networks,
             priority=request.priority,
             deadline=None if request.deadline_s is None else now + request.deadline_s,
         )
@@ -92,6 +94,10 @@ class Register:
     def weights(self) -> frozenset[str]:
         """Digests of all weights that held requests need."""
         return frozenset(digest for held in self.held.values() for digest in held.weights())
+
+    def rows(self) -> Iterator[Row]:
+        """Of all images that are between their first and their last step in a pass."""
+        return (image.row for held in self.held.values() for image in held.images if image.row)
 
     def admit(self, rows: Iterable[RowId]) -> None:
         """Note when requests got their first row; loading their weights is their own time from then on."""
@@ -128,12 +134,15 @@ class Register:
         """An image has done the steps of its pass: on to the next one, or to the finisher."""
         image = held.images[index]
         self._batcher.retire(held.row_id(index))
+        if image.row:
+            # The turn that retires it holds the row until its end.
+            image.row.features = None
         image.row = None
         image.is_denoised = True
         if not held.has_next_pass(index):
             if self._observe_latents:
                 self._observe_latents(held.request_id, index, latents)
-            self._finish(held, index, latents, Purpose.FILE)
+            self._finish(held, index, latents, Purpose.PIXELS if held.on_pixels else Purpose.FILE)
             return
         upcoming = held.passes[image.stage + 1]
         if upcoming.source is Source.ENLARGED_IMAGE:
@@ -144,7 +153,7 @@ class Register:
         self._enter_next_pass(held, index, Start(latents=latents))
 
     def receive(self, finished: Finished) -> None:
-        """What the finisher made: a file to deliver, or pixels to go on from."""
+        """What the finisher made: a file to deliver, or pixels to hand out or to go on from."""
         held = self.held.get(finished.row.request_id)
         if held is None:
             return
@@ -152,6 +161,9 @@ class Register:
             self.fail(held, finished.result)
         elif isinstance(finished.result, bytes):
             self._deliver(held, finished.row.index, finished.result)
+        elif held.on_pixels and not held.has_next_pass(finished.row.index):
+            held.on_pixels(finished.row.index, finished.result)
+            self._note_delivered(held, finished.row.index)
         else:
             self._enter_next_pass(held, finished.row.index, Start(pixels=_as_decoded(finished.result)))
 
@@ -182,11 +194,11 @@ class Register:
         check_places(self.held, self._batcher.rows(), self._batcher.keys(), self._finisher.rows())
 
     def _finish(self, held: HeldRequest, index: int, latents: Tensor, purpose: Purpose) -> None:
-        """Hand latents to the finisher, to be made a file, or pixels for the next pass."""
+        """Hand latents to the finisher: to be made a file, or pixels, for the next pass if there is one."""
         image = held.images[index]
         request = held.request
         width, height = request.output_width, request.output_height
-        if purpose is Purpose.PIXELS:
+        if held.has_next_pass(index):
             upcoming = held.passes[image.stage + 1].request
             width, height = upcoming.width, upcoming.height
         self._finisher.put(
@@ -213,11 +225,15 @@ class Register:
             row_cost=entered.row_cost,
             forward_rows=entered.forward_rows,
             steps=entered.steps,
+            networks=entered.networks,
         )
 
     def _deliver(self, held: HeldRequest, index: int, data: bytes) -> None:
-        held.images[index].is_delivered = True
         self.events.append(held.image_done(index, data))
+        self._note_delivered(held, index)
+
+    def _note_delivered(self, held: HeldRequest, index: int) -> None:
+        held.images[index].is_delivered = True
         if all(image.is_delivered for image in held.images):
             self.forget(held.request_id)
             timings = held.spent.timings(time.monotonic())

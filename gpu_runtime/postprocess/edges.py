@@ -5,7 +5,7 @@ Source: Xie and Tu 2015, arXiv:1504.06375. Knows nothing about ControlNet.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
 import torch
@@ -33,6 +33,12 @@ class HED(nn.Module):
         self.register_buffer("mean", torch.tensor(MEAN_BGR).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
+        *_, (_, edges) = self.looking(image)
+        assert edges is not None
+        return edges
+
+    def looking(self, image: Tensor) -> Iterator[tuple[float, Tensor | None]]:
+        """The same in parts: after each convolution the share done, with the last one the edges."""
         x = image.flip(1) * 255 - self.get_buffer("mean")
         size = image.shape[-2:]
         sides = []
@@ -41,8 +47,9 @@ class HED(nn.Module):
                 x = functional.max_pool2d(x, 2, ceil_mode=True)
             for convolution in block:  # type: ignore[attr-defined]  # ModuleList forgets its element's type
                 x = functional.relu(convolution(x))
+                yield (scale + 0.5) / len(CHANNELS), None
             sides.append(functional.interpolate(side(x), size=size, mode="bilinear", align_corners=False))
-        return torch.sigmoid(self.fuse(torch.cat(sides, 1)))
+        yield 1.0, torch.sigmoid(self.fuse(torch.cat(sides, 1)))
 
 
 def load_hed(tensors: Mapping[str, Tensor]) -> HED:

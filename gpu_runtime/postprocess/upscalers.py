@@ -4,6 +4,8 @@ Written from the papers and the tensor names of published files, which load unch
 [B, 3, H, W], 0 to 1; an image out is [B, 3, H * scale - 2 * border, W * scale - 2 * border], nominally
 0 to 1. Knows nothing about tiles or files.
 
+`parts` is `forward` in pieces: between two of them whoever drives it may let other work onto the device.
+
 Sources: Wang et al. 2018, arXiv:1809.00219 (RRDB); Wang et al. 2021, arXiv:2107.10833 (Real-ESRGAN); Shi et
 al. 2016, arXiv:1609.05158 (pixel shuffle).
 """
@@ -12,9 +14,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from functools import partial
 from itertools import pairwise
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +30,20 @@ _NUMBERED = re.compile(r"body\.(\d{1,6})\.")
 
 RESIDUAL_SCALE = 0.2
 """Of every residual branch in RRDB, from the paper."""
+
+
+Parts: TypeAlias = Generator[None, None, Tensor]
+"""Stops after each piece of the work; returns the image."""
+
+
+def finish(parts: Parts) -> Tensor:
+    """Go through all pieces at once."""
+    while True:
+        try:
+            next(parts)
+        except StopIteration as end:
+            image: Tensor = end.value
+            return image
 
 
 class _DenseBlock(nn.Module):
@@ -66,6 +83,7 @@ class RRDBNet(nn.Module):
         super().__init__()
         self.scale = scale
         self.fold = 4 // scale
+        """Pixels to a side that are folded into channels; sides of images are multiples of it."""
         self.conv_first = nn.Conv2d(3 * self.fold**2, features, 3, padding=1)
         self.body = nn.Sequential(*(_ResidualDenseBlock(features, growth) for _ in range(blocks)))
         for name in ("conv_body", "conv_up1", "conv_up2", "conv_hr"):
@@ -73,14 +91,23 @@ class RRDBNet(nn.Module):
         self.conv_last = nn.Conv2d(features, 3, 3, padding=1)
 
     def forward(self, image: Tensor) -> Tensor:
+        return finish(self.parts(image))
+
+    def parts(self, image: Tensor) -> Parts:
         if self.fold > 1:
             image = functional.pixel_unshuffle(image, self.fold)
         first = self.conv_first(image)
-        x = first + self.get_submodule("conv_body")(self.body(first))
+        x = first
+        for block in self.body:
+            x = block(x)
+            yield
+        x = first + self.get_submodule("conv_body")(x)
         for name in ("conv_up1", "conv_up2"):
             larger = functional.interpolate(x, scale_factor=2, mode="nearest")
             x = functional.leaky_relu(self.get_submodule(name)(larger), 0.2)
+            yield
         x = functional.leaky_relu(self.get_submodule("conv_hr")(x), 0.2)
+        yield
         return self.conv_last(x)
 
 
@@ -88,6 +115,7 @@ class SRVGGNetCompact(nn.Module):
     """A plain chain of convolutions that predicts what nearest-neighbour enlarging lacks."""
 
     border_px = 0
+    fold = 1
 
     def __init__(self, *, convolutions: int, features: int = 64, scale: int = 4) -> None:
         super().__init__()
@@ -98,7 +126,14 @@ class SRVGGNetCompact(nn.Module):
         self.body = nn.Sequential(*layers, nn.Conv2d(features, 3 * scale**2, 3, padding=1))
 
     def forward(self, image: Tensor) -> Tensor:
-        detail = functional.pixel_shuffle(self.body(image), self.scale)
+        return finish(self.parts(image))
+
+    def parts(self, image: Tensor) -> Parts:
+        x = image
+        for layer in self.body:
+            x = layer(x)
+            yield
+        detail = functional.pixel_shuffle(x, self.scale)
         return detail + functional.interpolate(image, scale_factor=self.scale, mode="nearest")
 
 
@@ -106,6 +141,7 @@ class UpConv7(nn.Module):
     """Six convolutions without padding, one transposed: each side of the output loses 14 pixels."""
 
     scale = 2
+    fold = 1
     border_px = 14
     """What is missing at each side of the output; the caller pads the input by half of it."""
 
@@ -118,9 +154,13 @@ class UpConv7(nn.Module):
         self.conv7 = nn.ConvTranspose2d(256, 3, 4, stride=2, padding=3)
 
     def forward(self, image: Tensor) -> Tensor:
+        return finish(self.parts(image))
+
+    def parts(self, image: Tensor) -> Parts:
         x = image
         for i in range(1, 7):
             x = functional.leaky_relu(self.get_submodule(f"conv{i}")(x), 0.1)
+            yield
         return self.conv7(x)
 
 

@@ -15,11 +15,13 @@ from gpu_runtime.messages import (
     EngineProtocol,
     Event,
     ImageDone,
+    ImageEngine,
     ImageRequest,
     RequestCanceled,
     RequestDone,
     RequestFailed,
     Sampler,
+    Stepping,
 )
 
 NO_CHECKPOINT = CheckpointRef(name="none", family="sd15", path="/nonexistent", digest="none")
@@ -70,7 +72,7 @@ class Outcome:
         return finals[0]
 
 
-def drive(engine: EngineProtocol, outcome: Outcome | None = None, *, most_steps: int = 5000) -> Outcome:
+def drive(engine: Stepping, outcome: Outcome | None = None, *, most_steps: int = 5000) -> Outcome:
     """Step until there is no work."""
     outcome = outcome or Outcome()
     for _ in range(most_steps):
@@ -80,7 +82,7 @@ def drive(engine: EngineProtocol, outcome: Outcome | None = None, *, most_steps:
     raise AssertionError(f"still busy after {most_steps} steps")
 
 
-def run_all(engine: EngineProtocol, requests: Iterable[ImageRequest]) -> Outcome:
+def run_all(engine: ImageEngine | EngineProtocol, requests: Iterable[ImageRequest]) -> Outcome:
     """Submit, then step until there is no work."""
     for request in requests:
         engine.submit(request)

@@ -10,7 +10,8 @@ from typing import Any
 from diffusers import DiffusionPipeline
 
 from gpu_runtime.messages import CheckpointRef
-from gpu_runtime.tiny.pipelines import base_family, make_tiny
+from gpu_runtime.tiny.pipelines import base_family
+from tests.gpu_runtime.tiny_folders import tiny_folder
 
 SCHEDULER = "scheduler/scheduler_config.json"
 
@@ -37,7 +38,7 @@ class FamilyCheckpoints:
     def plain(self, name: str) -> CheckpointRef:
         """By family or variant, as `make_tiny` names them."""
         if name not in self._made:
-            make_tiny(name, self._folder / name, seed=3)
+            tiny_folder(name, self._folder / name, seed=3)
             self._made[name] = self._ref(name, name)
         return self._made[name]
 
@@ -47,7 +48,7 @@ class FamilyCheckpoints:
         None removes a value; a file that gets another `_class_name` keeps nothing else.
         """
         if title not in self._made:
-            folder = make_tiny(name, self._folder / title, seed=3)
+            folder = tiny_folder(name, self._folder / title, seed=3)
             for file, values in changes.items():
                 _alter(folder / file, values)
             self._made[title] = self._ref(name, title)

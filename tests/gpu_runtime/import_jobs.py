@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gpu_runtime.tiny.original_layout import write_single_file
-from gpu_runtime.tiny.pipelines import make_tiny
 from gpu_runtime.weights.importing.importer import run_import
 from gpu_runtime.weights.importing.job import Imported, ImportJob
 from gpu_runtime.weights.store import Store
+from tests.gpu_runtime.tiny_folders import tiny_folder
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Workshop:
     def tiny(self, recipe: str, **seeds: int) -> Path:
         """A tiny pipeline in the diffusers layout."""
         folder = self.root / "sources" / "-".join([recipe, *map(str, seeds.values())])
-        return folder if folder.is_dir() else make_tiny(recipe, folder, **seeds)
+        return folder if folder.is_dir() else tiny_folder(recipe, folder, **seeds)
 
     def single_file(self, recipe: str, family: str, only: tuple[str, ...] | None = None) -> Path:
         """The same in one file of the original trainer's layout."""

@@ -84,12 +84,12 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ),
     ({"controls": (CONTROL,) * 6}, "a request has at most 5 ControlNets, not 6"),
     (
-        {"controls": (CONTROL, replace(CONTROL, scale=2.1))},
-        "the scale of ControlNet 'edges' must be 0 to 2, not 2.1",
+        {"controls": (CONTROL, replace(CONTROL, scale=5.1))},
+        "the scale of ControlNet 'edges' must be 0 to 5, not 5.1",
     ),
     (
         {"controls": (replace(CONTROL, scale=NAN),)},
-        "the scale of ControlNet 'edges' must be 0 to 2, not nan",
+        "the scale of ControlNet 'edges' must be 0 to 5, not nan",
     ),
     (
         {"controls": (replace(CONTROL, start=0.5, end=0.5),)},
@@ -144,7 +144,7 @@ OF_OTHER_FAMILIES: list[tuple[CheckpointRef, dict[str, Any], str]] = [
         {"references": (PICTURE,)},
         "checkpoint 'flux' does not edit: it works without reference pictures",
     ),
-    (KONTEXT, {"references": (PICTURE,) * 5}, "a request has at most 4 reference pictures, not 5"),
+    (KONTEXT, {"references": (PICTURE,) * 11}, "a request has at most 10 reference pictures, not 11"),
     (FLUX, {"clip_skip": 1}, "clip_skip is for families that read prompts by CLIP, and flux does not"),
     (FLUX, {"hires": replace(HIRES, height=72)}, "height of hires must be a multiple of 16, not 72"),
     (SANA, {"controls": (CONTROL,)}, "ControlNets are not supported for family 'sana'"),

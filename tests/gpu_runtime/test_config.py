@@ -16,6 +16,7 @@ from gpu_runtime.config import EngineConfig
         {"max_rows": 0},
         {"max_rows": 257},
         {"cpu_threads": -1},
+        {"cuda_graphs": "on"},
     ],
     ids=str,
 )

@@ -9,8 +9,8 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from gpu_runtime import decoding
 from gpu_runtime.decoding import decode
+from gpu_runtime.families import tiling
 from gpu_runtime.families.family import Family
 
 
@@ -40,8 +40,8 @@ class OnlyDecodes:
 @pytest.fixture
 def family(monkeypatch: pytest.MonkeyPatch) -> OnlyDecodes:
     """4 pixels for a latent one; 64 pixels are whole, tiles have 32."""
-    monkeypatch.setattr(decoding, "WHOLE_PX", 64)
-    monkeypatch.setattr(decoding, "TILE_PX", 32)
+    monkeypatch.setattr(tiling, "WHOLE_PX", 64)
+    monkeypatch.setattr(tiling, "TILE_PX", 32)
     return OnlyDecodes()
 
 

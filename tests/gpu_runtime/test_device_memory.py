@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from gpu_runtime.config import EngineConfig
+from gpu_runtime.feature_cache.memory import FeatureMemory
 from gpu_runtime.weights import assembly, device_memory
 from gpu_runtime.weights.assembly import allowance_of
 from gpu_runtime.weights.budget import CPU_MOST, CPU_SHARE, FIRST_GUESS, MIB, RESERVE_MARGIN, ActivationPeaks
@@ -65,12 +66,21 @@ def test_free_memory_is_the_machines_or_the_containers(
 def test_configured_budget_holds_on_every_device() -> None:
     config = EngineConfig(weights_budget_mb=100)
     for device in (CPU, CUDA):
-        allowance = allowance_of(config, device, ActivationPeaks(), clock=lambda: 0.0, free_host=GIB)()
+        allowance = allowance_of(
+            config, device, ActivationPeaks(), spare=FeatureMemory(), clock=lambda: 0.0, free_host=GIB
+        )()
         assert (allowance.target_bytes, allowance.most_bytes) == (100 * MIB, 100 * MIB)
 
 
 def test_cpu_takes_a_share_of_what_was_free_at_the_start() -> None:
-    ask = allowance_of(EngineConfig(), CPU, ActivationPeaks(), clock=lambda: 0.0, free_host=10 * GIB)
+    ask = allowance_of(
+        EngineConfig(),
+        CPU,
+        ActivationPeaks(),
+        spare=FeatureMemory(),
+        clock=lambda: 0.0,
+        free_host=10 * GIB,
+    )
     assert (ask().target_bytes, ask().most_bytes) == (CPU_SHARE * 10 * GIB, CPU_MOST * 10 * GIB)
 
 
@@ -78,7 +88,7 @@ def test_device_keeps_room_for_activations_and_adapters(monkeypatch: pytest.Monk
     monkeypatch.setattr(assembly, "usable_device_bytes", lambda device: 80 * GIB)
     peaks = ActivationPeaks()
     config = EngineConfig(lora_budget_mb=1024)
-    ask = allowance_of(config, CUDA, peaks, clock=lambda: 0.0, free_host=10 * GIB)
+    ask = allowance_of(config, CUDA, peaks, spare=FeatureMemory(), clock=lambda: 0.0, free_host=10 * GIB)
     assert ask().most_bytes == 80 * GIB
     assert ask().target_bytes == 80 * GIB * (1 - FIRST_GUESS) - GIB
     peaks.record("sdxl decoding", width=1024, height=1024, rows=4, size_bytes=8 * GIB, now=0.0)

@@ -19,6 +19,8 @@ def test_cpu_runs_float32_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = choose_device(EngineConfig())
     assert (plan.device.type, plan.dtype_name) == ("cpu", "float32")
     assert "because no CUDA device is present" in plan.reason
+    assert "no CUDA graphs without CUDA" in plan.reason
+    assert not plan.has_graphs
     assert plan.reason.endswith(".")
 
 
@@ -47,6 +49,14 @@ def test_cuda_policy_follows_the_capability(
     assert torch._C._get_sdp_priority_order()[0] == int(first)
     assert dtype in plan.reason
     assert plan.attention.startswith("cuDNN" if has_fp8 else "FlashAttention")
+
+
+def test_graphs_are_made_on_cuda_unless_they_are_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_cuda(monkeypatch, (9, 0))
+    plan, without = choose_device(EngineConfig()), choose_device(EngineConfig(cuda_graphs="off"))
+    assert (plan.has_graphs, without.has_graphs) == (True, False)
+    assert "CUDA graphs of calls that repeat" in plan.reason
+    assert "no CUDA graphs, as configured" in without.reason
 
 
 def test_float32_that_was_asked_for_keeps_its_digits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,8 @@ import pytest
 from gpu_runtime.config import EngineConfig
 from gpu_runtime.errors import NumericFault, OutOfMemory, RuntimeFault, UnsupportedCombination
 from gpu_runtime.factory import build_engine
-from gpu_runtime.fake import FakeEngine, FaultCode, read_faults
+from gpu_runtime.fake import FakeEngine
+from gpu_runtime.fake_faults import FaultCode, read_faults
 from gpu_runtime.fake_images import fake_jpeg, fake_png
 from gpu_runtime.messages import (
     HiresFix,
@@ -40,7 +41,7 @@ def test_factory_builds_the_fake_without_importing_torch() -> None:
         "from gpu_runtime.config import EngineConfig\n"
         "from gpu_runtime.factory import build_engine\n"
         "assert build_engine(EngineConfig(runtime='fake')).info().runtime == 'fake'\n"
-        "heavy = {'torch', 'numpy', 'diffusers', 'transformers', 'PIL'} & set(sys.modules)\n"
+        "heavy = {'torch', 'cv2', 'onnxruntime', 'diffusers', 'transformers'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=60)

@@ -61,6 +61,44 @@ def test_straight_flow_is_followed_to_its_data(sampler: Sampler, steps: int, con
     assert 0 < times[-1] <= times[0] <= 1000
 
 
+@pytest.mark.parametrize("steps", [1, 2, 3])
+@pytest.mark.parametrize("sampler", list(FLOW_SAMPLERS), ids=lambda s: s.value)
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"shift_terminal": 0.02},
+        {"use_karras_sigmas": True},
+        {"use_exponential_sigmas": True},
+    ],
+    ids=lambda setting: next(iter(setting)),
+)
+def test_levels_that_a_checkpoint_asks_for_are_numbers(
+    sampler: Sampler, steps: int, setting: SchedulerConfig
+) -> None:
+    """A single step has no levels between its ends, and multistep classes take one kind of levels alone."""
+    made = make(sampler, steps, config=FIXED | setting)
+    final, times = follow(made, torch.ones(1, 4, 2, 2), made.initial_latents((4, 2, 2)))
+    assert torch.isfinite(final).all()
+    assert all(0 < time <= 1000 for time in times)
+
+
+def test_single_step_goes_all_the_way_whatever_the_last_level_of_longer_ones() -> None:
+    _, times = follow(
+        make(Sampler.EULER, 1, config=FIXED | {"shift_terminal": 0.02}), *[torch.zeros(1, 4, 2, 2)] * 2
+    )
+    assert times == [1000.0]
+    _, times = follow(
+        make(Sampler.EULER, 4, config=FIXED | {"shift_terminal": 0.02}), *[torch.zeros(1, 4, 2, 2)] * 2
+    )
+    assert times[-1] == pytest.approx(20.0, rel=1e-4)
+
+
+def test_dynamic_shift_of_one_size_holds_for_all() -> None:
+    """The line through its two points has no slope when these are of one size."""
+    one_size = DYNAMIC | {"base_image_seq_len": 1024, "max_image_seq_len": 1024}
+    assert [dynamic_shift(one_size, tokens) for tokens in (256, 1024, 4096)] == [0.5] * 3
+
+
 def test_second_order_sampler_calls_twice_a_step_but_the_first() -> None:
     _, times = follow(make(Sampler.HEUN, 4), torch.zeros(1, 4, 2, 2), torch.zeros(1, 4, 2, 2))
     assert len(times) == 7

@@ -46,7 +46,7 @@ from gpu_runtime.messages import (
     RequestFailed,
     VaeRef,
 )
-from gpu_runtime.tiny.pipelines import RECIPES, base_family, make_tiny
+from gpu_runtime.tiny.pipelines import RECIPES, base_family
 from gpu_runtime.weights.family_facts import FAMILY_FACTS, STEP_BATCHED
 from gpu_runtime.weights.identification.pipelines import OTHER_TASKS
 from gpu_runtime.weights.importing.importer import run_import
@@ -55,6 +55,7 @@ from gpu_runtime.weights.refused_pipelines import REFUSED_PIPELINES, SAME_COMPON
 from gpu_runtime.weights.store import Store
 from tests.gpu_runtime.driving import Outcome, drive, image_request, pixels, run_all
 from tests.gpu_runtime.folder_source import FolderSource
+from tests.gpu_runtime.tiny_folders import tiny_folder
 from tests.gpu_runtime.weight_store import megabytes, size_of
 
 SLOW = {
@@ -139,7 +140,7 @@ def runs_alive() -> list[str]:
 
 def tiny_ref(name: str, folders: dict[str, Path]) -> CheckpointRef:
     if name not in folders:
-        folders[name] = make_tiny(name, folders[""] / name)
+        folders[name] = tiny_folder(name, folders[""] / name)
     index = json.loads((folders[name] / "model_index.json").read_text())
     family = PIPELINES[index["_class_name"]].family
     return CheckpointRef(name=name, family=family, path=str(folders[name]), digest=f"digest of {name}")

@@ -23,7 +23,17 @@ from tests.gpu_runtime.driving import image_request
 
 pytestmark = pytest.mark.slow
 
-SECTIONS = ("roofs", "images sd15", "load", "sameness", "turns sd15", "swaps", "fast sd15", "fp8")
+SECTIONS = (
+    "roofs",
+    "images sd15",
+    "load",
+    "sameness",
+    "turns sd15",
+    "swaps",
+    "fast sd15",
+    "fp8",
+    "graphs sd15",
+)
 
 
 def test_tiny_suite_finds_every_kind_of_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -43,6 +53,7 @@ def test_tiny_suite_finds_every_kind_of_figure(tmp_path: Path, capsys: pytest.Ca
         "sd15 64: MFU at the best rate",
         "sdxl: live tensors after 4 swaps",
         "sd15, reuse_threshold 0.08: standard over fast",
+        "sd15, 4 images: without over with graphs",
         "sd35m, reuse_threshold 0.0, fp8 True: relative difference of the latents",
     } <= found
     same = next(figure for figure in report.figures if "same bytes under load" in figure.name)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from gpu_runtime.errors import NotRecognised, NotWeights, RuntimeFault, WeightsCorrupt
 from gpu_runtime.tiny.pipelines import make_tiny
@@ -20,6 +21,7 @@ from gpu_runtime.weights.identification.contents import Contents
 from gpu_runtime.weights.identification.rules import apply
 from gpu_runtime.weights.identification.said import trigger_words
 from gpu_runtime.weights.identify import identify
+from gpu_runtime.weights.importing.sources import open_weights
 from gpu_runtime.weights.taxonomy import FileFormat, ModelKind
 from gpu_runtime.weights.tensor_facts import TensorFacts
 from tests.checkpoints.samples import load_sample, sample_names, write_sparse, write_sparse_sample
@@ -50,7 +52,6 @@ NOT_WEIGHTS = {
 }
 NOT_KNOWN = {
     "model.gguf": (b"GGUF\x03\x00\x00\x00" + bytes(64), "a GGUF file"),
-    "model.onnx": (b"\x08\x08\x12\x07pytorch" + bytes(64), "an ONNX model"),
     "model.h5": (b"\x89HDF\r\n\x1a\n" + bytes(64), "an HDF5 file"),
     "noise.dat": (bytes(range(128, 256)) * 8, "no file of weights that is known here"),
 }
@@ -98,6 +99,20 @@ def test_content_decides_whatever_the_suffix_says(tmp_path: Path) -> None:
     assert identify(file).kind is ModelKind.VAE
     torch.save({"emb_params": torch.zeros(2, 768)}, tmp_path / "style.safetensors")
     assert identify(tmp_path / "style.safetensors").kind is ModelKind.EMBEDDING
+
+
+@pytest.mark.parametrize("length", [0x280, 0x380, 0x480, 0x580])
+def test_header_whose_length_reads_like_a_pickle_is_a_header(length: int, tmp_path: Path) -> None:
+    """The first two bytes of the file are then those of a pickle of protocol 2 to 5."""
+    file = tmp_path / "style.safetensors"
+    save_file({"emb_params": torch.zeros(2, 768)}, file)
+    data = file.read_bytes()
+    before = int.from_bytes(data[:8], "little")
+    header = data[8 : 8 + before] + b" " * (length - before)
+    file.write_bytes(length.to_bytes(8, "little") + header + data[8 + before :])
+    assert file.read_bytes()[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+    assert identify(file).kind is ModelKind.EMBEDDING
+    assert open_weights(file)["emb_params"].shape == (2, 768)
 
 
 def test_pickled_checkpoint_is_identified_like_a_safe_one(tmp_path: Path) -> None:

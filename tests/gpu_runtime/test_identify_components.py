@@ -172,7 +172,6 @@ def test_class_of_the_configuration_decides(config: dict[str, Any], expected: tu
     [
         ({"_class_name": "MotionAdapter"}, "motion module"),
         ({"_class_name": "T2IAdapter"}, "T2I adapter"),
-        ({"architectures": ["CLIPVisionModelWithProjection"]}, "an image encoder"),
     ],
 )
 def test_class_of_the_configuration_refuses(config: dict[str, Any], says: str) -> None:

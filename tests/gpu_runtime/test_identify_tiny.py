@@ -8,7 +8,7 @@ import pytest
 
 from gpu_runtime.tiny.lora import BASE_VERSIONS, FORMATS, make_tiny_lora
 from gpu_runtime.tiny.original_layout import write_single_file
-from gpu_runtime.tiny.pipelines import RECIPES, make_tiny
+from gpu_runtime.tiny.pipelines import RECIPES
 from gpu_runtime.tiny.single_components import (
     CONTROLNETS,
     EMBEDDED,
@@ -18,6 +18,7 @@ from gpu_runtime.tiny.single_components import (
 )
 from gpu_runtime.weights.identify import identify
 from gpu_runtime.weights.taxonomy import FileFormat, ModelKind
+from tests.gpu_runtime.tiny_folders import tiny_folder
 
 pytestmark = pytest.mark.slow
 
@@ -47,7 +48,7 @@ FORMAT_OF = {"kohya": FileFormat.KOHYA, "diffusers": FileFormat.DIFFUSERS_LORA, 
 
 @pytest.mark.parametrize("recipe", BATCHED)
 def test_folder_and_single_file_are_identified_alike(recipe: str, tmp_path: Path) -> None:
-    folder = make_tiny(recipe, tmp_path / "made" / "it")
+    folder = tiny_folder(recipe, tmp_path / "made" / "it")
     found = identify(folder)
     assert (found.kind, (found.family, found.variant)) == (ModelKind.CHECKPOINT, BATCHED[recipe])
     single = identify(write_single_file(found.family, folder, tmp_path / "made" / "one.safetensors"))
@@ -59,7 +60,7 @@ def test_folder_and_single_file_are_identified_alike(recipe: str, tmp_path: Path
 
 @pytest.mark.parametrize("recipe", OTHERS)
 def test_families_of_diffusers_pipelines_are_identified(recipe: str, tmp_path: Path) -> None:
-    found = identify(make_tiny(recipe, tmp_path / "made" / "it"))
+    found = identify(tiny_folder(recipe, tmp_path / "made" / "it"))
     assert found.kind is ModelKind.CHECKPOINT
     assert recipe in (found.family, f"{found.family}-{found.variant}") or recipe in RELATED
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderTiny
+from diffusers import AutoencoderKL, AutoencoderTiny
 from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
 
+import gpu_runtime
 from gpu_runtime.errors import UnsupportedCombination
+from gpu_runtime.families import tiling
 from gpu_runtime.families.pictures import (
     Blend,
     encoded,
@@ -25,6 +28,8 @@ from gpu_runtime.families.pictures import (
 )
 from gpu_runtime.tiny.autoencoders import kl_autoencoder
 from tests.gpu_runtime.picture_references import as_input, painted_mask, photo
+
+STARTER_VAE = Path(gpu_runtime.__path__[0]) / "starter" / "vae"
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "WEBP", "JPEG"])
@@ -108,6 +113,51 @@ def test_sampled_latents_equal_the_autoencoders_own() -> None:
     assert torch.equal(ours[0], theirs.sample(generator) * vae.config.scaling_factor)
     assert not torch.equal(ours[0], ours[1])
     assert torch.equal(most_likely(posterior), theirs.mode() * vae.config.scaling_factor)
+
+
+@pytest.fixture
+def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """64 pixels are encoded whole, tiles have 32."""
+    monkeypatch.setattr(tiling, "WHOLE_PX", 64)
+    monkeypatch.setattr(tiling, "TILE_PX", 32)
+
+
+@pytest.mark.usefixtures("small_tiles")
+def test_large_picture_is_encoded_in_tiles_as_diffusers_does() -> None:
+    vae = kl_autoencoder("sd15", seed=1)
+    sizes: list[int] = []
+    vae.encoder.register_forward_pre_hook(
+        lambda _encoder, arguments: sizes.append(max(arguments[0].shape[-2:]))
+    )
+    pixels = pixels_of(as_input(photo()), 80, 64)
+    with torch.inference_mode():
+        ours = encoded(vae, pixels)
+        assert max(sizes) == 32
+        assert not vae.use_tiling, "settings are as before"
+        vae.enable_tiling()
+        vae.tile_sample_min_size, vae.tile_latent_min_size = 32, ours.mean.shape[-1] * 32 // 80
+        theirs = vae.encode(pixels).latent_dist
+    assert torch.equal(ours.mean, theirs.mean)
+    assert ours.deviation is not None
+    assert torch.equal(ours.deviation, theirs.std)
+
+
+def test_picture_in_tiles_is_nearly_that_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a trained autoencoder. What differs lies near the edges of tiles."""
+    vae = AutoencoderKL.from_pretrained(STARTER_VAE)
+    pixels, other = (pixels_of(as_input(photo(seed)), 320, 256) for seed in (0, 1))
+    with torch.inference_mode():
+        whole, of_other = most_likely(encoded(vae, pixels)), most_likely(encoded(vae, other))
+        monkeypatch.setattr(tiling, "WHOLE_PX", 256)
+        monkeypatch.setattr(tiling, "TILE_PX", 192)
+        in_tiles = most_likely(encoded(vae, pixels))
+    assert 0 < relative(in_tiles, whole) < 0.05
+    assert relative(of_other, whole) > 1, "the control: another picture is far off"
+
+
+def relative(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+    """Root mean square of the difference over that of the reference."""
+    return float((ours - theirs).pow(2).mean().sqrt() / theirs.pow(2).mean().sqrt())
 
 
 def test_latents_are_scaled_by_the_autoencoders_statistics() -> None:

@@ -85,6 +85,27 @@ def test_failing_decoder_costs_the_preview_alone(
     assert previews_of(outcome) == []
 
 
+def test_failing_encoder_is_logged_once_a_request_and_fails_none(
+    engine: Engine,
+    checkpoint: CheckpointRef,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def no_jpeg(*_: object, **__: object) -> None:
+        raise OSError("encoder jpeg not available")
+
+    monkeypatch.setattr(Image.Image, "resize", no_jpeg)
+    requests = [image_request(name, checkpoint, steps=20, wants_previews=True) for name in ("a", "b")]
+    with caplog.at_level("WARNING", logger="gpu_runtime.previews"):
+        outcome = run_all(engine, requests)
+    for request in requests:
+        assert isinstance(outcome.final(request.request_id), RequestDone)
+    assert previews_of(outcome) == []
+    assert sorted(record.getMessage() for record in caplog.records) == [
+        f"request {name}: no preview could be made: encoder jpeg not available" for name in ("a", "b")
+    ]
+
+
 class StarterDecoder:
     """The starter model as far as a projection looks at it."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
@@ -9,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch._dynamo.utils import counters
-from torch._inductor.utils import fresh_cache
+from torch._inductor.utils import clear_caches, fresh_cache
 from torch.compiler._cache import CacheArtifactManager
 
 from gpu_runtime.config import EngineConfig
 from gpu_runtime.execution import regions
-from gpu_runtime.execution.cache import CompiledCache
+from gpu_runtime.execution.cache import INDUCTOR, TRITON, CompiledCache
 from gpu_runtime.execution.calling import eager
 from gpu_runtime.execution.lattice import bucket_of, filling, first_rows, taken
 from gpu_runtime.execution.preparing import Execution
@@ -166,19 +167,27 @@ def test_whole_denoiser_that_does_not_compile_runs_as_written(monkeypatch: pytes
         assert torch.equal(result, network._call_impl(sample, timestep=timestep)[0])
 
 
-def test_block_whose_code_does_not_fit_any_more_runs_as_written(
-    block: ResnetBlock2D, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """torch then compiles anew in the middle of the call, which may fail."""
-    compiled = []
+class CountingCompiler:
+    """Compiles nothing, and knows in which threads it was asked to; fails after `broken_from` times."""
 
-    def once(graph: torch.fx.GraphModule, inputs: object) -> torch.fx.GraphModule:
-        if compiled:
+    def __init__(self, broken_from: int = 10**6) -> None:
+        self.threads: list[str] = []
+        self._broken_from = broken_from
+
+    def __call__(self, graph: torch.fx.GraphModule, inputs: object) -> torch.fx.GraphModule:
+        self.threads.append(threading.current_thread().name)
+        if len(self.threads) > self._broken_from:
             raise RuntimeError("the compiler is gone")
-        compiled.append(graph)
         return graph
 
-    monkeypatch.setattr(regions, "BACKEND", once)
+
+@pytest.mark.parametrize(("broken_from", "expected"), [(1, State.FAILED), (10**6, State.READY)])
+def test_code_that_does_not_fit_any_more_is_compiled_again_in_the_background(
+    broken_from: int, expected: State, block: ResnetBlock2D, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch would compile in the middle of the call, which holds up every request."""
+    compiling = CountingCompiler(broken_from)
+    monkeypatch.setattr(regions, "BACKEND", compiling)
     compiler = RegionCompiler()
     compiler.attach(block)
     call(block)
@@ -186,9 +195,56 @@ def test_block_whose_code_does_not_fit_any_more_runs_as_written(
     assert compiler.count(State.READY) == 1
     block.factor = 2.0
     with eager():
-        expected = call(block)
-    assert torch.equal(call(block), expected)
+        written = call(block)
+    for _ in range(2):
+        assert torch.equal(call(block), written)
+        compiler.wait()
+    assert compiler.count(expected) == 1
+    assert compiling.threads == ["compile"] * 2
+
+
+def test_code_that_never_fits_is_given_up(block: ResnetBlock2D, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiling = CountingCompiler()
+    monkeypatch.setattr(regions, "BACKEND", compiling)
+    compiler = RegionCompiler()
+    compiler.attach(block)
+    for factor in range(regions.MOST_RECOMPILED + 3):
+        block.factor = float(factor)
+        call(block)
+        compiler.wait()
     assert compiler.count(State.FAILED) == 1
+    assert len(compiling.threads) == 1 + regions.MOST_RECOMPILED
+
+
+def test_shape_that_nobody_called_for_longest_gives_up_its_place_among_those_that_wait(
+    block: ResnetBlock2D, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, may_go_on = threading.Event(), threading.Event()
+
+    def slow(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> object:
+        started.set()
+        may_go_on.wait(30)
+        return graph.forward
+
+    monkeypatch.setattr(regions, "BACKEND", slow)
+    monkeypatch.setattr(regions, "MOST_WAITING", 2)
+    monkeypatch.setattr(regions, "SPARED_WAITING_CALLS", 3)
+    compiler = RegionCompiler()
+    compiler.attach(block)
+    call(block, 11)
+    assert started.wait(30)
+    for rows in (12, 13, 14, 12, 14):
+        # There is no place for 14 rows before nobody came with 13 for three calls.
+        call(block, rows)
+    assert compiler.count(State.WAITING) == 3, "one is being compiled, two wait"
+    may_go_on.set()
+    compiler.wait()
+    assert compiler.count(State.READY) == 3
+    graphs = counters["stats"]["unique_graphs"]
+    for rows in (11, 12, 14):
+        call(block, rows)
+    compiler.wait()
+    assert counters["stats"]["unique_graphs"] == graphs
 
 
 def test_code_of_shapes_that_nobody_brings_any_more_gives_way(
@@ -239,6 +295,60 @@ def test_restart_does_not_compile_again(block: ResnetBlock2D, tmp_path: Path) ->
     # What the second life did not compile is in its file all the same: a third one finds it.
     assert CompiledCache(tmp_path / "compiled", "a processor").load()
     assert not CompiledCache(tmp_path / "compiled", "another processor").load()
+
+
+def test_inductor_keeps_its_files_where_the_appliance_does(
+    block: ResnetBlock2D, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And finds them there, also without the file that this process writes in the end."""
+
+    def product(self: ResnetBlock2D, x: Tensor, *, shift: Tensor) -> Tensor:
+        return x @ self.layer.weight
+
+    block.__class__ = type("ResnetBlock2D", (ResnetBlock2D,), {"forward": product})
+    for name in (INDUCTOR, TRITON):
+        monkeypatch.setenv(name, str(tmp_path / "elsewhere"))
+    folder = tmp_path / "compiled"
+    misses = []
+    for _ in range(2):
+        torch._dynamo.reset()
+        clear_caches()
+        counters.clear()
+        execution = Execution(EngineConfig(compile="regional", compile_cache=str(folder)), PLAN)
+        execution.regions.attach(block)
+        call(block)
+        execution.regions.wait()
+        assert execution.regions.count(State.READY) == 1
+        misses.append(counters["inductor"]["fxgraph_cache_miss"])
+        for file in folder.glob("*.bin"):
+            file.unlink()
+    assert misses == [1, 0]
+    assert not (tmp_path / "elsewhere").exists()
+    (kept,) = folder.iterdir()
+    assert folder.stat().st_mode & 0o777 == kept.stat().st_mode & 0o777 == 0o700
+    assert os.environ[TRITON] == str(kept / "triton")
+
+
+@pytest.mark.parametrize("is_outer", [True, False])
+def test_inductor_keeps_nothing_where_others_may_write(
+    is_outer: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in (INDUCTOR, TRITON):
+        monkeypatch.setenv(name, "elsewhere")
+    cache = CompiledCache(tmp_path / "compiled", "a processor")
+    cache.folder.mkdir(parents=True)
+    for folder in (cache.folder.parent, cache.folder):
+        folder.chmod(0o700)
+    (cache.folder.parent if is_outer else cache.folder).chmod(0o770)
+    assert not cache.take_in()
+    assert (os.environ[INDUCTOR], os.environ[TRITON]) == ("elsewhere", "elsewhere")
+    assert "others may write there" in caplog.text
+
+
+def test_folder_that_cannot_be_made_is_done_without(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").touch()
+    assert not CompiledCache(tmp_path / "file", "a processor").take_in()
+    assert "cannot be kept" in caplog.text
 
 
 def test_damaged_file_of_compiled_code_is_passed_over(tmp_path: Path) -> None:

@@ -12,12 +12,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gpu_runtime.errors import UnsupportedCombination, WeightsCorrupt
-from gpu_runtime.tiny.pipelines import make_tiny
 from gpu_runtime.weights.loader import NETWORKS, component_classes
 from gpu_runtime.weights.modules import IRRELEVANT_SETTINGS, architecture_of
 from gpu_runtime.weights.slots import Slot, SlotPool
 from gpu_runtime.weights.staging import Staging, read_config
 from tests.gpu_runtime.folder_source import load_network
+from tests.gpu_runtime.tiny_folders import tiny_folder
 
 CPU = torch.device("cpu")
 
@@ -40,7 +40,7 @@ EVERY_NETWORK = [
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A tiny checkpoint of each family."""
     root = tmp_path_factory.mktemp("families")
-    return {family: make_tiny(family, root / family, seed=3) for family in ("sd15", "sdxl", "sd3", "flux")}
+    return {family: tiny_folder(family, root / family, seed=3) for family in ("sd15", "sdxl", "sd3", "flux")}
 
 
 def network_class(folder: Path, name: str) -> Any:
@@ -147,7 +147,7 @@ def test_tied_embedding_is_one_tensor_and_may_come_under_either_name(
 def test_second_component_goes_into_the_same_tensors(
     tiny: dict[str, Path], tmp_path: Path, pool: SlotPool
 ) -> None:
-    other = make_tiny("sd15", tmp_path / "other", seed=8)
+    other = tiny_folder("sd15", tmp_path / "other", seed=8)
     slot = filled(tiny["sd15"], "unet", pool=pool)
     before = {name: id(parameter) for name, parameter in slot.module.named_parameters()}
     slot.fill(Staging(CPU, budget_bytes=2**30).get("other", other / "unet", slot).tensors)
@@ -163,7 +163,7 @@ def test_staged_memory_is_taken_over_where_it_is_the_devices(tiny: dict[str, Pat
 
 
 def test_second_component_is_copied_into_the_same_memory(tiny: dict[str, Path], tmp_path: Path) -> None:
-    other = make_tiny("sd15", tmp_path / "other", seed=8)
+    other = tiny_folder("sd15", tmp_path / "other", seed=8)
     slot = filled(tiny["sd15"], "unet")
     before = {name: (id(p), p.data_ptr()) for name, p in slot.module.named_parameters()}
     slot.fill(Staging(CPU, budget_bytes=2**30).get("other", other / "unet", slot).tensors)

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from gpu_runtime.batching.ageing import STARVATION_TURNS, TURNS_OF_EACH_OTHER, starved_after
 from gpu_runtime.batching.batch_key import BatchKey, batch_key
-from gpu_runtime.batching.leading import STARVATION_TURNS
 from gpu_runtime.batching.step_batcher import StepBatcher
 from gpu_runtime.batching.turns import HYSTERESIS_TURNS, RowId
 from tests.gpu_runtime.driving import image_request
@@ -150,6 +150,62 @@ def test_request_passed_over_too_often_leads() -> None:
     ]
     assert gaps
     assert max(gaps) <= STARVATION_TURNS + 1
+
+
+@settings(max_examples=4, deadline=None, phases=[Phase.explicit, Phase.generate])
+@given(weights=st.lists(st.integers(1, 8), min_size=100, max_size=100))
+def test_weights_hold_among_many_accounts_that_share_no_call(weights: list[int]) -> None:
+    batcher = StepBatcher(16)
+    for index, weight in enumerate(weights):
+        add(batcher, f"r{index}", weight=float(weight), key=key(side=8 * (index + 1)))
+    rounds = 4
+    given: Counter[str] = Counter()
+    unserved, gaps = dict.fromkeys(range(100), 0), dict.fromkeys(range(100), 0)
+    for _ in range(rounds * sum(weights)):
+        served = requests_of(plan(batcher))
+        given.update(served)
+        for index in unserved:
+            unserved[index] = 0 if served[f"r{index}"] else unserved[index] + 1
+            gaps[index] = max(gaps[index], unserved[index])
+    for index, weight in enumerate(weights):
+        # A turn more or less is what the end of the last round leaves open.
+        assert given[f"r{index}"] == pytest.approx(rounds * weight, rel=0.1, abs=1.0)
+        assert gaps[index] <= max(STARVATION_TURNS, 2 * sum(weights) / weight) + 1
+
+
+def test_account_among_many_is_starved_after_twice_the_turns_that_its_weight_lets_it_expect() -> None:
+    batcher = StepBatcher(4)
+    for index in range(100):
+        weight = 1.0 if index else 0.5
+        add(batcher, f"r{index}", weight=weight, key=key(side=8 * (index + 1)), images=9 if index == 1 else 1)
+    after = starved_after(list(batcher._groups.values()), batcher.max_rows)
+    by_account = {share.account: turns for share, turns in after.items()}
+    assert by_account["r0"] == pytest.approx(2 * (99 + 0.5) / 0.5)
+    assert by_account["r1"] == pytest.approx(4 * 2 * 99.5), "its turns are four rows"
+    assert by_account["r2"] == pytest.approx(2 * 99.5)
+    add(batcher, "poor", weight=1e-9)
+    after = starved_after(list(batcher._groups.values()), batcher.max_rows)
+    assert max(after.values()) == TURNS_OF_EACH_OTHER * 100
+
+
+def test_rows_that_are_given_another_key_have_back_what_they_were_charged() -> None:
+    batcher = StepBatcher(16)
+    add(batcher, "long", images=2, steps=5)
+    add(batcher, "short", steps=5)
+    where = device(linear=False)
+    assert requests_of(plan(batcher, where)) == {"long": 2, "short": 1}
+    group = batcher._groups["long", 0]
+    for _ in range(2):
+        # For each of its rows, as the engine does.
+        batcher.rekey("long", replace(key(), shape=(154,)))
+    assert batcher._shares.of(group.share) == 0.0
+    assert batcher._shares.of(batcher._groups["short", 0].share) == 1.0
+    assert (group.steps_left, group.last_turn) == ({0: 5, 1: 5}, 0)
+    # The next turn is its own, since it is behind now; then it pays like everybody.
+    assert requests_of(plan(batcher, where)) == {"long": 2}
+    assert batcher._shares.of(group.share) > 0.0
+    batcher.rekey("short", key())
+    assert batcher._shares.of(batcher._groups["short", 0].share) == 1.0, "it was not in the latest turn"
 
 
 def test_loading_another_checkpoint_waits_while_resident_ones_have_work() -> None:

@@ -17,9 +17,10 @@ from gpu_runtime.batching.turns import HYSTERESIS_TURNS
 from gpu_runtime.config import EngineConfig
 from gpu_runtime.engine import Engine
 from gpu_runtime.errors import CheckpointMissing, OutOfMemory, UnsupportedCombination
-from gpu_runtime.messages import CheckpointRef, Progress, RequestDone, RequestFailed, VaeRef
+from gpu_runtime.messages import CheckpointRef, Progress, RequestDone, RequestFailed, Tier, VaeRef
 from gpu_runtime.messages import Residency as Place
 from gpu_runtime.tiny.pipelines import make_tiny
+from tests.gpu_runtime.control_references import ExtraNetworks
 from tests.gpu_runtime.driving import drive, image_request, pixels, run_all
 from tests.gpu_runtime.faulty_family import Faults
 from tests.gpu_runtime.weight_store import Clock, TinyStore, megabytes, size_of
@@ -278,17 +279,43 @@ def test_row_that_does_not_fit_is_tried_again_without_other_weights(
     run_all(engine, [image_request("a", first)])
     engine.submit(image_request("b", second, steps=3))
     engine.step()
+    fail_until_others_leave(engine, faults)
+    assert isinstance(drive(engine).final("b"), RequestDone)
+    assert engine.info().resident == ("second",)
+
+
+def fail_until_others_leave(engine: Engine, faults: Faults) -> None:
+    """Denoiser calls find no room from now on until something was taken off the device for them."""
     evict_others = engine._residency.evict_others
 
-    def evict_and_make_room(digest: str) -> int:
-        freed = evict_others(digest)
+    def evict_and_make_room(*digests: str) -> int:
+        freed = evict_others(*digests)
         faults.capacity = 10 if freed else 0
         return freed
 
     engine._residency.evict_others = evict_and_make_room  # type: ignore[method-assign]
     faults.capacity = 0
+
+
+@pytest.mark.parametrize("tier", [Tier.STANDARD, Tier.EXACT])
+def test_networks_of_a_row_that_does_not_fit_stay_with_it(
+    tier: Tier, first: CheckpointRef, second: CheckpointRef, tmp_path: Path
+) -> None:
+    """Its ControlNet and its IP-adapter would be loaded again at once for the second try."""
+    faults, networks = Faults(), ExtraNetworks(tmp_path)
+    engine = Engine(EngineConfig(check_invariants=True), families={"sd15": faults.load})
+    run_all(engine, [image_request("a", first)])
+    brought: dict[str, Any] = {
+        "controls": (networks.control("sd15"),),
+        "ip_adapters": (networks.adapter("sd15", 0),),
+    }
+    engine.submit(image_request("b", second, steps=3, tier=tier, **brought))
+    engine.step()
+    loads = engine._residency.loads
+    fail_until_others_leave(engine, faults)
     assert isinstance(drive(engine).final("b"), RequestDone)
     assert engine.info().resident == ("second",)
+    assert engine._residency.loads == loads
 
 
 @pytest.mark.parametrize("what", ["encode", "decode"])

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from gpu_runtime.batching.batch_key import batch_key
-from gpu_runtime.batching.cost import row_tflop
+from gpu_runtime.batching.cost import price_of, row_tflop
 from gpu_runtime.config import EngineConfig
 from gpu_runtime.engine import Engine
-from gpu_runtime.messages import CheckpointRef, HiresFix, Priority, RequestDone, Tier
+from gpu_runtime.messages import CheckpointRef, HiresFix, Priority, RefinerRef, RequestDone, Tier
 from gpu_runtime.telemetry import MOST_KEPT, TickKind, TickLog, TickReport
+from tests.gpu_runtime.control_references import ExtraNetworks
 from tests.gpu_runtime.driving import image_request, run_all
+from tests.gpu_runtime.family_checkpoints import FamilyCheckpoints
 
 
 def test_every_part_of_a_tick_is_reported_once(checkpoint: CheckpointRef) -> None:
@@ -41,6 +46,29 @@ def test_steps_tell_how_long_others_have_waited(checkpoint: CheckpointRef) -> No
     (report,) = [report for report in engine.take_ticks() if report.kind is TickKind.STEPS]
     assert set(report.oldest_wait_s) == {Priority.BACKGROUND}
     engine.close()
+
+
+def test_work_of_a_refiner_has_its_own_price(tmp_path: Path) -> None:
+    checkpoints = FamilyCheckpoints(tmp_path)
+    checkpoint = replace(checkpoints.plain("sdxl-refiner"), variant="refiner")
+    refiner = RefinerRef(checkpoint=checkpoint, switch_at=0.5)
+    fields = {"width": 64, "height": 64, "seeds": (1, 2), "refiner": refiner}
+    engine = Engine(EngineConfig(check_invariants=True))
+    run_all(engine, [image_request("r", checkpoints.plain("sdxl"), **fields)])
+    steps = [report.tflop for report in engine.take_ticks() if report.kind is TickKind.STEPS]
+    own, refining = (4 * price_of("sdxl", variant).tflop(64 * 64) for variant in ("", "refiner"))
+    assert steps == pytest.approx([own, own, refining, refining])
+    assert own != pytest.approx(refining)
+
+
+def test_work_of_controls_is_counted(tmp_path: Path) -> None:
+    control = ExtraNetworks(tmp_path).control("sd15", 1)
+    fields = {"width": 64, "height": 64, "controls": (control,), "steps": 1}
+    engine = Engine(EngineConfig(check_invariants=True))
+    run_all(engine, [image_request("r", FamilyCheckpoints(tmp_path).plain("sd15"), **fields)])
+    (report,) = [report for report in engine.take_ticks() if report.kind is TickKind.STEPS]
+    price = price_of("sd15")
+    assert report.tflop == pytest.approx(2 * (1 + price.control_share) * price.tflop(64 * 64))
 
 
 def test_rows_that_fill_up_a_call_are_counted_apart(checkpoint: CheckpointRef) -> None:

@@ -16,12 +16,13 @@ from gpu_runtime.config import EngineConfig
 from gpu_runtime.devices import DevicePlan
 from gpu_runtime.families.registry import LoadFamily
 from gpu_runtime.messages import CheckpointRef, VaeRef
-from gpu_runtime.tiny.pipelines import base_family, make_tiny
+from gpu_runtime.tiny.pipelines import base_family
 from gpu_runtime.weights.assembly import open_residency
 from gpu_runtime.weights.budget import MIB, ActivationPeaks
 from gpu_runtime.weights.checkpoint_files import component_folders, weights_bytes
 from gpu_runtime.weights.residency import Residency
 from gpu_runtime.weights.source import WeightsSource
+from tests.gpu_runtime.tiny_folders import tiny_folder
 
 PLAN = DevicePlan(
     device=torch.device("cpu"),
@@ -45,7 +46,7 @@ class TinyStore:
     ) -> CheckpointRef:
         """A tiny checkpoint; those with the same `base` share all but the denoiser."""
         folder = self.folder / "checkpoints" / name
-        make_tiny(family, folder, seed=seed, shared_seed=seed if base is None else base)
+        tiny_folder(family, folder, seed=seed, shared_seed=seed if base is None else base)
         for part in sorted(folder.iterdir()):
             if part.is_dir():
                 self._link(part)
@@ -55,7 +56,7 @@ class TinyStore:
 
     def vae(self, name: str, family: str = "sd15", *, seed: int) -> VaeRef:
         """An autoencoder by itself."""
-        made = make_tiny(family, self.folder / f"whole-{name}", seed=seed)
+        made = tiny_folder(family, self.folder / f"whole-{name}", seed=seed)
         return VaeRef(name=name, path=str(self._link(made / "vae")), digest=f"digest of {name}")
 
     def _link(self, part: Path) -> Path:

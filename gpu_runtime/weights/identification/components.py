@@ -40,14 +40,12 @@ _AUTOENCODERS = {
 _REFUSED = {
     "MotionAdapter": "a motion module of AnimateDiff",
     "T2IAdapter": "a T2I adapter",
-    "CLIPVisionModelWithProjection": "an image encoder, which comes with its IP-adapter",
-    "CLIPModel": "a whole CLIP; import its text encoder alone",
 }
 
 
 def claim_by_config(contents: Contents) -> Identified | None:
     """An answer by the class alone, None where the rules for tensors know better."""
-    class_name = _class_name(contents)
+    class_name = class_name_of(contents)
     if class_name in _REFUSED:
         raise NotRecognised(f"{contents.path.parent.name} is {_REFUSED[class_name]}, which is not supported")
     if class_name in DENOISER_FAMILIES:
@@ -72,7 +70,7 @@ def claim_by_config(contents: Contents) -> Identified | None:
     return None
 
 
-def _class_name(contents: Contents) -> str:
+def class_name_of(contents: Contents) -> str:
     """diffusers' `_class_name`, else the first of transformers' `architectures`."""
     said = contents.config.get("_class_name")
     if isinstance(said, str):

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from gpu_runtime.errors import NotRecognised
-from gpu_runtime.weights.identification import pipelines, rules
+from gpu_runtime.weights.identification import adapter_folders, picture_networks, pipelines, rules
+from gpu_runtime.weights.identification.component_folders import open_component
 from gpu_runtime.weights.identification.components import claim_by_config
-from gpu_runtime.weights.identification.reading import open_files
-from gpu_runtime.weights.identification.weight_files import WeightFiles, read_json, versions
+from gpu_runtime.weights.identification.cut_outs import identify_onnx
+from gpu_runtime.weights.identification.weight_files import read_json, versions
+from gpu_runtime.weights.onnx_header import SUFFIX as ONNX
 from gpu_runtime.weights.taxonomy import Identified
-
-_CONFIGS = ("config.json", "adapter_config.json")
-MAX_NAMED = 5
 
 
 def identify_folder(folder: Path) -> Identified:
@@ -22,23 +18,16 @@ def identify_folder(folder: Path) -> Identified:
     index = read_json(folder / "model_index.json")
     if index:
         return pipelines.identify_pipeline(folder, index)
-    config: Mapping[str, Any] = next((found for n in _CONFIGS if (found := read_json(folder / n))), {})
-    chosen = _choose(folder)
-    contents = open_files(chosen, config)
-    answer = claim_by_config(contents) or rules.apply(contents)
+    if (parts := adapter_folders.find_parts(folder)) is not None:
+        return adapter_folders.identify_adapter(folder, parts)
+    if (network := _only_onnx(folder)) is not None:
+        return pipelines.with_details(identify_onnx(network), files=(network.name,))
+    contents, chosen = open_component(folder)
+    answer = picture_networks.claim(contents) or claim_by_config(contents) or rules.apply(contents)
     return pipelines.with_details(answer, files=tuple(file.name for file in chosen.files))
 
 
-def _choose(folder: Path) -> WeightFiles:
-    """The one model of the folder; versions of the same weights count as one."""
-    found = versions(folder)
-    if not found:
-        inner = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
-        also = f"; it has the folders {', '.join(inner[:MAX_NAMED])}" if inner else ""
-        raise NotRecognised(f"{folder.name} holds no weights{also}")
-    safe = [each for each in found if not each.is_pickle] or found
-    stems = sorted({each.stem for each in safe})
-    if len(stems) > 1:
-        named = ", ".join(stems[:MAX_NAMED]) + ("…" if len(stems) > MAX_NAMED else "")
-        raise NotRecognised(f"{folder.name} holds {len(stems)} models ({named}); import one of its files")
-    return safe[0]
+def _only_onnx(folder: Path) -> Path | None:
+    """The one ONNX file of a folder without other weights."""
+    found = [file for file in sorted(folder.iterdir()) if file.suffix.lower() == ONNX and file.is_file()]
+    return found[0] if len(found) == 1 and not versions(folder) else None

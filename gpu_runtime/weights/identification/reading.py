@@ -39,7 +39,7 @@ def open_file(path: Path, config: Mapping[str, Any] | None = None) -> Contents:
         if path.suffix in _PICKLE_SUFFIXES and start[:1] in b"(c]}l" and b"\n" in start:
             scan(path)  # a pickle of the oldest protocol reads like text: name what is in it
         raise NotWeights(f"{path.name} is {what}")
-    if what := other_format(path, start):
+    if what := other_format(start):
         raise NotRecognised(f"{path.name} is {what}")
     if may_be_safetensors(path, start, size):
         return of_safetensors(path, read_header(path), config)

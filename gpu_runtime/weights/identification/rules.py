@@ -48,7 +48,10 @@ _KNOWN_STRANGERS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("decoder.middle.0.", "decoder.mid_block.resnets.0.conv1.conv."), "a video autoencoder"),
     (("model.layers.0.self_attn.", "language_model.", "transformer.h.0."), "a language model"),
     (("layers.0.self_attn.q_proj.", "model.language_model."), "a language model"),
-    (("visual.transformer.resblocks.", "vision_model.encoder.layers.", "visual.blocks."), "an image encoder"),
+    (
+        ("visual.transformer.resblocks.", "vision_model.encoder.layers.", "visual.blocks."),
+        "an image encoder in one file (its folder with config.json can be imported)",
+    ),
     (("layers.0.residual_group.blocks.0.",), "an upscaler of the SwinIR or HAT architecture"),
     (("layers.0.blocks.0.attn.", "block_1.c1_r.sk."), "an upscaler of an architecture that is not built in"),
     (("stylegan_decoder", "final_conv.0.", "style_mlp."), "a face-restoration model"),

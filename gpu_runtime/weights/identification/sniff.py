@@ -42,13 +42,11 @@ _MAGICS: tuple[tuple[int, bytes, str], ...] = (
 _HTML = (b"<!doctype", b"<html", b"<head", b"<?xml", b"<body", b"<svg")
 
 
-def other_format(path: Path, start: bytes) -> str:
+def other_format(start: bytes) -> str:
     """Which format of weights that is not read here, as the end of a sentence; "" when it is none.
 
     For what `not_weights` says "" of.
     """
-    if path.suffix == ".onnx":
-        return "an ONNX model; import the safetensors version"
     return _by_magic(_OTHER_FORMATS, start)
 
 

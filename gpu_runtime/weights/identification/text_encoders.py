@@ -23,9 +23,14 @@ def _clip(contents: Contents) -> Identified | None:
     else:
         return None
     if contents.has("vision_model.") and contents.has("text_model."):
-        raise NotRecognised(f"{contents.path.name} is a whole CLIP; import its text encoder alone")
+        raise NotRecognised(
+            f"{contents.path.name} is a whole CLIP without its config.json; import its folder, for what sees "
+            "pictures, or its text encoder alone"
+        )
     if contents.has("vision_model."):
-        raise NotRecognised(f"{contents.path.name} is an image encoder, which comes with its IP-adapter")
+        raise NotRecognised(
+            f"{contents.path.name} is an image encoder without its config.json; import its folder"
+        )
     table = f"{prefix}embeddings.token_embedding.weight"
     ends = (table, f"{prefix}embeddings.position_embedding.weight", f"{prefix}final_layer_norm.weight")
     require_names(contents, "the text encoder", ends)

@@ -6,13 +6,22 @@ from dataclasses import replace
 from pathlib import Path
 
 from gpu_runtime.errors import NotRecognised, RuntimeFault
+from gpu_runtime.weights.identification.adapter_folders import ENCODER_FOLDER
 from gpu_runtime.weights.identify import identify
 from gpu_runtime.weights.importing.borrowed import import_denoiser
+from gpu_runtime.weights.importing.cut_outs import import_cut_out
 from gpu_runtime.weights.importing.folders import import_folder
+from gpu_runtime.weights.importing.ip_adapters import import_with_encoder
 from gpu_runtime.weights.importing.job import Imported, ImportJob
 from gpu_runtime.weights.importing.layouts import layout_of
+from gpu_runtime.weights.importing.picture_networks import import_picture_network
 from gpu_runtime.weights.importing.refusals import ImportRefused, RefusalCode, refusal_of
-from gpu_runtime.weights.importing.single_components import NETWORK_KINDS, import_network, import_weights
+from gpu_runtime.weights.importing.single_components import (
+    NETWORK_KINDS,
+    import_network,
+    import_weights,
+    imported_as,
+)
 from gpu_runtime.weights.importing.single_files import import_single_file
 from gpu_runtime.weights.store import INDEX
 from gpu_runtime.weights.taxonomy import FileFormat, Identified, ModelKind
@@ -48,7 +57,14 @@ def _import(job: ImportJob, identified: Identified) -> Imported:
         if has_layout and identified.file_format == FileFormat.SINGLE_FILE:
             return import_single_file(job, identified, file)
         return import_denoiser(job, identified, file)
-    return import_weights(job, identified, _only_file(source, identified))
+    if identified.kind == ModelKind.PREPROCESSOR:
+        return imported_as(job, identified, import_picture_network(job, identified, source))
+    file = _only_file(source, identified)
+    if identified.kind == ModelKind.BACKGROUND_REMOVAL:
+        return imported_as(job, identified, import_cut_out(job, identified, file))
+    if ENCODER_FOLDER in identified.details:
+        return import_with_encoder(job, identified, source, file)
+    return import_weights(job, identified, file)
 
 
 def _only_file(source: Path, identified: Identified) -> Path:

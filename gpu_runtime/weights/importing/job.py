@@ -35,9 +35,9 @@ class ImportJob:
     _total: int = 0
 
     def expect(self, total_bytes: int) -> None:
-        """How many bytes the components to be written have."""
-        self._total = total_bytes
-        self.on_progress("converting", 0, total_bytes)
+        """How many bytes components to be written have, beside those expected before."""
+        self._total += total_bytes
+        self.on_progress("converting", self._done, self._total)
 
     def writing(self) -> Writing:
         """How components of this import are written."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gpu_runtime.adapters.lora_metadata import declared_alphas
 from gpu_runtime.errors import NotRecognised
+from gpu_runtime.weights.identification.adapter_folders import ENCODER_FOLDER
 from gpu_runtime.weights.importing import conversions, part_shapes, unet_shapes
 from gpu_runtime.weights.importing.classes import find_class
 from gpu_runtime.weights.importing.components import (
@@ -33,6 +34,9 @@ from gpu_runtime.weights.taxonomy import Identified, ModelKind
 from gpu_runtime.weights.variants import ORDERS
 
 NETWORK_KINDS = (ModelKind.VAE, ModelKind.CONTROLNET, ModelKind.TEXT_ENCODER)
+
+_PLACES = ("files", ENCODER_FOLDER)
+"""Details that say where something lay."""
 
 _VAE_PREFIXES = ("first_stage_model.", "vae.")
 _VAE_PARTS = ("encoder.", "decoder.", "quant_conv.", "post_quant_conv.")
@@ -63,7 +67,7 @@ def import_network(job: ImportJob, identified: Identified, source: Path) -> Impo
     component = write_network(
         job.writing(), network.name, network.network_class, network.config, network.tensors, extra
     )
-    return _imported(job, identified, component)
+    return imported_as(job, identified, component)
 
 
 def import_weights(job: ImportJob, identified: Identified, source: Path) -> Imported:
@@ -84,7 +88,7 @@ def import_weights(job: ImportJob, identified: Identified, source: Path) -> Impo
     require_disk(job.work, size)
     job.expect(size)
     component = write_weights(job.writing(), str(identified.kind), facts, tensors)
-    return _imported(job, identified, component)
+    return imported_as(job, identified, component)
 
 
 def _alphas_of_header(source: Path, tensors: Mapping[str, Tensor]) -> Tensors:
@@ -97,12 +101,13 @@ def _alphas_of_header(source: Path, tensors: Mapping[str, Tensor]) -> Tensors:
 
 
 def _content_details(identified: Identified) -> dict[str, Any]:
-    """Facts of the content alone; names of files are none."""
-    details = {name: value for name, value in identified.details.items() if name != "files"}
+    """Facts of the content alone; names of files and folders are none."""
+    details = {name: value for name, value in identified.details.items() if name not in _PLACES}
     return {name: list(each) if isinstance(each, tuple) else each for name, each in details.items()}
 
 
-def _imported(job: ImportJob, identified: Identified, component: Component) -> Imported:
+def imported_as(job: ImportJob, identified: Identified, component: Component) -> Imported:
+    """The answer for what is one component."""
     return Imported(
         identified=identified,
         path=job.store.component(component.digest),

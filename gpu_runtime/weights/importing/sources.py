@@ -65,7 +65,7 @@ def open_weights(file: Path) -> Tensors:
 def is_pickle(file: Path) -> bool:
     """Whether a file is read as one of torch.save: by its first bytes, whatever its name says."""
     with file.open("rb") as stream:
-        start = stream.read(8)
+        start = stream.read(16)
     if start[:4] == b"PK\x03\x04" or pickle_scan.looks_like_pickle(start):
         return True
     return file.suffix in PICKLE_SUFFIXES

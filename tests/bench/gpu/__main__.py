@@ -38,7 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> Report:
     report = Report(options.json, options.seconds)
     with tempfile.TemporaryDirectory() as scratch:
         checkpoints = Checkpoints(Path(scratch), is_tiny=options.tiny)
-        config = EngineConfig(device=options.device, max_rows=16, compile=options.compile)
+        config = EngineConfig(
+            device=options.device, max_rows=16, compile=options.compile, cuda_graphs=options.cuda_graphs
+        )
         bench = Bench.of(config, checkpoints, is_tiny=options.tiny)
         report.settings = {
             "device": bench.plan.device_name,
@@ -46,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> Report:
             "reason": bench.plan.reason,
             "is_tiny": options.tiny,
             "compile": options.compile,
+            "cuda_graphs": options.cuda_graphs,
         }
         print(bench.plan.device_name, bench.plan.reason)
         for name, needs_s, measure in sections(bench, Path(scratch)):
@@ -79,6 +82,8 @@ def sections(bench: Bench, scratch: Path) -> list[Section]:
         ("fast sd15", 15, lambda: shortcuts.measure_fast(bench, "sd15", reuse_threshold=0.08)),
         ("fast sd35m", 30, lambda: shortcuts.measure_fast(bench, "sd35m", reuse_threshold=0.08)),
         ("fp8 sd35m", 30, lambda: shortcuts.measure_fast(bench, "sd35m", reuse_threshold=0.0, fp8=True)),
+        ("graphs sd15", 15, lambda: shortcuts.measure_graphs(bench, "sd15")),
+        ("graphs sdxl", 20, lambda: shortcuts.measure_graphs(bench, "sdxl")),
         ("compiled sd35m", 60, lambda: shortcuts.measure_compiled(bench, "sd35m", 40.0)),
         ("compiled sd15", 90, lambda: shortcuts.measure_compiled(bench, "sd15", 75.0)),
     ]
@@ -102,6 +107,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--compile", default="off", help="as in EngineConfig, for sections that do not choose"
     )
+    parser.add_argument("--cuda-graphs", default="off", help="likewise")
     parser.add_argument("--seconds", type=float, default=DEFAULT_SECONDS, help="most that it may take")
     parser.add_argument(
         "--json", type=Path, help="also write the JSON document to this file, section by section"

@@ -1,4 +1,4 @@
-"""What compiled code, fp8 and reuse of features gain over the same calls without, and what they change.
+"""What compiled code, graphs, fp8 and reuse of features gain over the same calls without, and what changes.
 
 Compiled: turns before and after the background has done its work, which is waited for. The fast tier: whole
 images, against the same seeds of the standard tier, whose latents are the reference of the relative
@@ -17,7 +17,8 @@ from torch import Tensor
 
 from gpu_runtime.config import EngineConfig
 from gpu_runtime.engine import Engine
-from gpu_runtime.execution.regions import State
+from gpu_runtime.execution.codes import State
+from gpu_runtime.execution.graphs import CALLS_BEFORE, CHECKED_REPLAYS
 from gpu_runtime.messages import Tier
 from tests.bench.gpu.bench import Bench, compiler_of, loaded, run, wait_until_ready
 from tests.bench.gpu.checkpoints import families
@@ -52,6 +53,27 @@ def measure_compiled(bench: Bench, name: str, within_s: float) -> Iterator[Figur
             yield _figure(
                 f"{name}, {images} images: first uncompiled turn over it", before_s / after_s, "times"
             )
+
+
+def measure_graphs(bench: Bench, name: str) -> Iterator[Figure]:
+    """Turns of one model replayed as CUDA graphs, against the same launched one kernel after the other."""
+    request = bench.request(name, "graphs")
+    taken: dict[str, list[float]] = {}
+    for mode in ("off", "auto"):
+        with bench.engine(compile="off", cuda_graphs=mode) as engine, torch.inference_mode():
+            family = loaded(engine, request.checkpoint)
+            for images in IMAGES:
+                rows = rows_of(family, request, images)
+                for _ in range(CALLS_BEFORE + CHECKED_REPLAYS):
+                    turn(family, rows)
+                seconds = bench.clock.median_s(
+                    lambda family=family, rows=rows: turn(family, rows), within_s=bench.seconds(1.0)
+                )
+                taken.setdefault(mode, []).append(seconds)
+    for images, launched_s, replayed_s in zip(IMAGES, taken["off"], taken["auto"], strict=True):
+        yield _figure(f"{name}, {images} images: turn without graphs", launched_s * 1e3, "ms")
+        yield _figure(f"{name}, {images} images: turn with graphs", replayed_s * 1e3, "ms")
+        yield _figure(f"{name}, {images} images: without over with graphs", launched_s / replayed_s, "times")
 
 
 def measure_fast(bench: Bench, name: str, **settings: Any) -> Iterator[Figure]:

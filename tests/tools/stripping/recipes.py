@@ -895,14 +895,20 @@ def _embedding_answer(family: str, components: tuple[str, ...], **details: Any) 
     }
 
 
-def _ip_answer(family: str, variant: str, layers: int) -> dict[str, Any]:
+def _ip_answer(family: str, variant: str, *, layers: int, width: int) -> dict[str, Any]:
+    """`width`: of what its encoder of pictures gives."""
+    sight = {
+        "encoder_class": "CLIPVisionModelWithProjection",
+        "picture_width": width,
+        "reads": "tokens" if variant == "plus" else "summary",
+    }
     return {
         "kind": "ip_adapter",
         "family": family,
         "variant": variant,
         "file_format": "other",
         "components": ("image_projection", "attention"),
-        "details": {"layers": layers},
+        "details": {"layers": layers, **sight} if layers else sight,
     }
 
 
@@ -995,25 +1001,25 @@ SMALL: Mapping[str, Recipe] = {
         file="ip-adapter_sd15.safetensors",
         build=lambda: small.ip_adapter_sd15(is_plus=False),
         dtype="F16",
-        expected=_ip_answer("sd15", "base", 16),
+        expected=_ip_answer("sd15", "base", layers=16, width=1024),
     ),
     "ip-adapter-plus-sd15": Recipe(
         file="ip-adapter-plus_sd15.safetensors",
         build=lambda: small.ip_adapter_sd15(is_plus=True),
         dtype="F16",
-        expected=_ip_answer("sd15", "plus", 16),
+        expected=_ip_answer("sd15", "plus", layers=16, width=1280),
     ),
     "ip-adapter-sdxl": Recipe(
         file="ip-adapter_sdxl.safetensors",
         build=small.ip_adapter_sdxl,
         dtype="F16",
-        expected=_ip_answer("sdxl", "base", 70),
+        expected=_ip_answer("sdxl", "base", layers=70, width=1280),
     ),
     "ip-adapter-flux": Recipe(
         file="ip_adapter.safetensors",
         build=small.ip_adapter_flux,
         dtype="BF16",
-        expected=_ip_answer("flux", "", 0) | {"components": ("attention",), "details": {}},
+        expected=_ip_answer("flux", "", layers=0, width=768) | {"components": ("attention",)},
     ),
 }
 
