@@ -30,7 +30,8 @@ class AccountAdmin(ActsAdmin[Account]):
     list_filter = ["is_active"]
 
     def get_fields(self, request: HttpRequest, obj: Account | None = None) -> Fields:
-        return ["name", "slug", "time_zone"] if obj is None else ["name", "slug", "time_zone", "is_active"]
+        new: Fields = ["name", "slug", "time_zone"]
+        return new if obj is None else [*new, "is_active", "safety"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Account | None = None) -> list[str]:
         return [] if obj is None else ["slug"]
@@ -43,6 +44,7 @@ class AccountAdmin(ActsAdmin[Account]):
                 name=obj.name,
                 time_zone=obj.time_zone,
                 is_active=obj.is_active,
+                safety=obj.safety,
                 actor=actor,
                 now=now,
             )

@@ -13,3 +13,16 @@ class Role(models.TextChoices):
     BILLING = "billing"
     DEVELOPER = "developer"
     VIEWER = "viewer"
+
+
+class SafetyRule(models.TextChoices):
+    """What becomes of requests and images that are unsuitable for some; an account may have its own."""
+
+    OFF = "off"
+    """Images are looked at only where a request asks for it."""
+    FLAG = "flag"
+    """Every image is looked at, and the finding is reported."""
+    BLUR = "blur"
+    """Unsuitable images are blurred."""
+    BLOCK = "block"
+    """Unsuitable prompts are refused, unsuitable images are not delivered and not charged."""

@@ -9,7 +9,7 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.functions import Lower
 
-from apps.accounts.choices import Role
+from apps.accounts.choices import Role, SafetyRule
 from apps.audit.refs import Ref
 
 SLUG_PATTERN = r"^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$"
@@ -28,6 +28,15 @@ class Account(models.Model):
         max_length=64, default="UTC", help_text="IANA name; the account's daily limits reset at its midnight."
     )
     is_active = models.BooleanField(default=True, help_text="Keys of an inactive account are refused.")
+    safety = models.CharField(
+        max_length=10,
+        choices=SafetyRule,
+        blank=True,
+        default="",
+        # A version that does not know the column goes on while the next one starts.
+        db_default="",
+        help_text="What becomes of unsuitable prompts and images; empty: as this installation is set.",
+    )
     created_at = models.DateTimeField()
 
     class Meta:

@@ -50,20 +50,31 @@ def create_account(*, name: str, slug: str, actor: Ref, now: datetime, time_zone
 
 
 def change_account(
-    *, account: Account, name: str, time_zone: str, is_active: bool, actor: Ref, now: datetime
+    *,
+    account: Account,
+    name: str,
+    time_zone: str,
+    is_active: bool,
+    actor: Ref,
+    now: datetime,
+    safety: str | None = None,
 ) -> Account:
-    """Replace what may change of an account; its slug may not. A deactivated account's keys stop at once."""
-    before = (account.name, account.time_zone, account.is_active)
+    """Replace what may change of an account; its slug may not. A deactivated account's keys stop at once.
+
+    `safety` is a SafetyRule, "" for the installation's, None for what the account has.
+    """
+    before = (account.name, account.time_zone, account.is_active, account.safety)
     account.name, account.time_zone, account.is_active = name, time_zone, is_active
+    account.safety = account.safety if safety is None else safety
     _require_valid(account)
     with transaction.atomic(durable=True):
-        account.save(update_fields=["name", "time_zone", "is_active"])
+        account.save(update_fields=["name", "time_zone", "is_active", "safety"])
         audit.record(
             "accounts.account.changed",
             actor=actor,
             subject=account.ref,
             account_id=account.pk,
-            data={"before": list(before), "after": [name, time_zone, is_active]},
+            data={"before": list(before), "after": [name, time_zone, is_active, account.safety]},
             now=now,
         )
     return account

@@ -17,10 +17,12 @@ class Scope(models.TextChoices):
     """Import and delete the account's own private models."""
     MODELS_ADMIN = "models:admin"
     """The operator's: public models, the enterprise endpoints, any model whosoever it is."""
+    WEBHOOKS_WRITE = "webhooks:write"
+    """Replace the account's webhook secret, send tests, send deliveries again."""
 
 
 ALL_SCOPES = tuple(Scope)
 DEFAULT_SCOPES = (Scope.IMAGES_GENERATE, Scope.JOBS_READ, Scope.JOBS_CANCEL, Scope.MODELS_READ)
 """What a customer's key has unless somebody decides otherwise."""
-CUSTOMER_SCOPES = (*DEFAULT_SCOPES, Scope.MODELS_WRITE)
+CUSTOMER_SCOPES = (*DEFAULT_SCOPES, Scope.MODELS_WRITE, Scope.WEBHOOKS_WRITE)
 """What a customer's key may have; the others are the operator's."""

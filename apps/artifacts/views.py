@@ -12,10 +12,10 @@ from django.utils.cache import get_conditional_response
 from django.utils.http import quote_etag
 from django.views.decorators.http import require_safe
 
-from apps.artifacts import links
 from apps.artifacts.errors import ArtifactNotFound
 from apps.artifacts.media import BASE64_EXTENSION
 from apps.artifacts.models import Artifact
+from apps.artifacts.selectors import access_linked
 from apps.core import clock
 
 
@@ -25,7 +25,7 @@ def serve(
 ) -> HttpResponseBase:
     """The image, or one and the same 404 for every link that does not lead to one (yet)."""
     try:
-        artifact = _access(expires=expires, mark=mark, group=group, index=index, extension=extension)
+        artifact = access_linked(expires=expires, mark=mark, group=group, index=index, extension=extension)
         response = _conditional(request, artifact, extension) or _body(artifact, extension)
     except (ArtifactNotFound, FileNotFoundError):
         return _not_found()
@@ -34,17 +34,6 @@ def serve(
     response["ETag"] = _etag(artifact, extension)
     response["X-Content-Type-Options"] = "nosniff"
     return response
-
-
-def _access(*, expires: int, mark: str, group: UUID, index: int, extension: str) -> Artifact:
-    name = links.file_name(group=group, index=index, extension=extension)
-    now = clock.now()
-    if not links.is_valid(expires=expires, mark=mark, name=name, now=now):
-        raise ArtifactNotFound
-    artifact = Artifact.objects.filter(group=group, index=index, expires_at__gt=now).first()
-    if artifact is None or extension not in (artifact.extension, BASE64_EXTENSION):
-        raise ArtifactNotFound
-    return artifact
 
 
 def _etag(artifact: Artifact, extension: str) -> str:

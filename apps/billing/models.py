@@ -31,7 +31,8 @@ class UsageEvent(AppendOnlyModel):
             models.Index(fields=["account", "day"], name="billing_usage_by_account_day"),
         ]
         constraints = [
-            models.CheckConstraint(condition=Q(images__gte=1, calls__gte=1), name="billing_usage_not_empty"),
+            # Captions and checks are calls without images.
+            models.CheckConstraint(condition=Q(calls__gte=1), name="billing_usage_not_empty"),
         ]
 
     def __str__(self) -> str:

@@ -71,6 +71,17 @@ def env_list(name: str, default: str) -> list[str]:
     return [word.strip() for word in env_str(name, default).split(",") if word.strip()]
 
 
+def env_pairs(name: str, default: str) -> dict[str, str]:
+    """Comma-separated `name=value` without surrounding blanks; a name may stand once."""
+    pairs: dict[str, str] = {}
+    for word in env_list(name, default):
+        key, _, value = (part.strip() for part in word.partition("="))
+        if not key or not value or key in pairs:
+            raise ImproperlyConfigured(f"{name} must be name=value, each name once, not {word!r}")
+        pairs[key] = value
+    return pairs
+
+
 def env_path(name: str, default: str) -> Path:
     """An absolute path; `~` is expanded."""
     return Path(env_str(name, default)).expanduser().absolute()

@@ -15,6 +15,7 @@ from apps.config.env import (
     env_int,
     env_list,
     env_optional_secret,
+    env_pairs,
     env_path,
     env_secret,
     env_str,
@@ -26,7 +27,8 @@ from apps.config.version import REPOSITORY_ROOT
 
 # Folder that holds all state apart from an external database: artifacts, models, logs, secrets.
 HOME_DIR = env_path("DARKROOM_HOME", str(REPOSITORY_ROOT / "var"))
-# Signs sessions and artifact URLs. Changing it signs everybody out and breaks open links.
+# Signs sessions, artifact URLs and webhooks. Changing it signs everybody out, breaks open links, and makes
+# every account ask for a new webhook secret.
 SECRET_KEY = env_secret("DARKROOM_SECRET_KEY")
 # Keyed hash of API keys. Changing it invalidates every key.
 API_KEY_PEPPER = env_secret("DARKROOM_KEY_PEPPER")
@@ -59,6 +61,7 @@ INSTALLED_APPS = [
     "apps.billing",
     "apps.catalog",
     "apps.artifacts",
+    "apps.webhooks",
     "apps.generation",
     "apps.api",
     "apps.console",
@@ -137,11 +140,24 @@ REST_FRAMEWORK = {
 
 # Longest a synchronous request waits for its image, in seconds; third-party clients give up at 30.
 SYNC_WAIT_S = env_float("DARKROOM_SYNC_WAIT_S", 25.0, minimum=0.0, maximum=600.0)
+# Longest a request of the OpenAI dialect waits, in seconds; then its job is canceled. Its clients wait 600.
+OPENAI_WAIT_S = env_float("DARKROOM_OPENAI_WAIT_S", 600.0, minimum=1.0, maximum=24 * 3600.0)
+# Longest a request of the AUTOMATIC1111 dialect waits, in seconds; then its job is canceled.
+A1111_WAIT_S = env_float("DARKROOM_A1111_WAIT_S", 3600.0, minimum=1.0, maximum=24 * 3600.0)
+# What OpenAI's model names mean here: dall-e-3=sdxl,gpt-image-1=flux; `default` is all others of theirs.
+OPENAI_MODELS = env_pairs("DARKROOM_OPENAI_MODELS", "")
+# Model of ModelsLab's realtime endpoints, which name none; empty: the fast one that is used most.
+REALTIME_MODEL = env_str("DARKROOM_REALTIME_MODEL", "")
 # Most requests of one web process that wait at once; above it the answer is `processing` straight away.
 MAX_WAITERS = env_int("DARKROOM_MAX_WAITERS", 900, minimum=1, maximum=10_000)
 # How long an artifact link and its file live, in seconds.
 ARTIFACT_TTL_S = env_int("DARKROOM_ARTIFACT_TTL_S", 24 * 3600, minimum=60, maximum=10 * 365 * 24 * 3600)
 ARTIFACT_DIR = HOME_DIR / "artifacts"
+# Pictures that requests bring, until their jobs have ended.
+INPUT_DIR = HOME_DIR / "inputs"
+# What becomes of unsuitable prompts and images where an account has no rule of its own: off looks at images
+# only on request, flag at all of them, blur also blurs, block refuses. Minors are protected in any case.
+SAFETY = env_choice("DARKROOM_SAFETY", "off", ("off", "flag", "blur", "block"))
 # Folder of all models brought in, with staging and incoming; the starter model ships inside the repository.
 MODEL_DIR = env_path("DARKROOM_MODEL_DIR", str(HOME_DIR / "models"))
 STARTER_MODEL_DIR = REPOSITORY_ROOT / "gpu_runtime" / "starter"
@@ -171,6 +187,29 @@ IMPORT_WORKERS = env_int("DARKROOM_IMPORT_WORKERS", 1, minimum=1, maximum=8)
 # Most megabytes of memory one conversion may take, beside the pages of the file that it reads.
 IMPORT_MEMORY_MB = env_int("DARKROOM_IMPORT_MEMORY_MB", 6144, minimum=1024, maximum=10_000_000)
 
+# --- Webhooks ---
+
+# Whether webhooks must go to https addresses; plain http shows image links to whoever listens on the way.
+WEBHOOK_HTTPS = env_bool("DARKROOM_WEBHOOK_HTTPS", True)
+# How long an endpoint has for its answer, in seconds; the hosted service allows 30.
+WEBHOOK_TIMEOUT_S = env_float("DARKROOM_WEBHOOK_TIMEOUT_S", 30.0, minimum=1.0, maximum=60.0)
+# Most attempts at one endpoint at once; one at a time while it fails.
+WEBHOOK_PER_ENDPOINT = env_int("DARKROOM_WEBHOOK_PER_ENDPOINT", 4, minimum=1, maximum=32)
+# Days that the log of deliveries is kept; bodies go earlier, with the images that they link to.
+WEBHOOK_LOG_DAYS = env_int("DARKROOM_WEBHOOK_LOG_DAYS", 30, minimum=1, maximum=3650)
+# Attempts at all endpoints together; any one account gets at most half.
+WEBHOOK_PLACES = 32
+# Seconds before each further attempt, give or take a fifth: ten of them, three days in all.
+WEBHOOK_RETRY_S = (5, 60, 300, 1800, 7200, 18_000, 36_000, 50_400, 64_800, 79_200)
+# Pauses of an endpoint that fails again and again, in seconds: the first, doubled each time, and the longest.
+WEBHOOK_PAUSE_S = (30, 3600)
+# Who renders the bodies of which dialect; see apps/webhooks/README.md.
+WEBHOOK_BODIES = {
+    "modelslab": "apps.api.modelslab.webhooks.webhook_body",
+    "native": "apps.api.native.webhooks_render.webhook_body",
+    "test": "apps.webhooks.bodies.test_body",
+}
+
 # --- GPU worker ---
 
 # "torch", or "fake": deterministic pictures without a model, for load tests only. Responses say so.
@@ -191,6 +230,8 @@ LORA_BUDGET_MB = env_int("DARKROOM_LORA_BUDGET_MB", 512, minimum=1, maximum=1_00
 KEEP_ALIVE_S = env_float("DARKROOM_KEEP_ALIVE_S", 0.0, minimum=0.0, maximum=30 * 24 * 3600.0)
 # What of each denoiser is compiled: off, regional (in the background), whole, or auto: regional on CUDA.
 COMPILE = env_choice("DARKROOM_COMPILE", "auto", ("auto", "off", "regional", "whole"))
+# Whether denoiser calls that repeat are replayed as CUDA graphs: off, or auto: on CUDA.
+CUDA_GRAPHS = env_choice("DARKROOM_CUDA_GRAPHS", "auto", ("auto", "off"))
 # Keep weights in fp8 as well, for requests of the fast tier on Hopper; half as much memory again.
 FP8 = env_bool("DARKROOM_FP8", False)
 # Rows of every denoiser call of the exact tier, even; changing it changes the bytes that a seed gives there.
@@ -217,7 +258,8 @@ WATCHDOG_MIN_S = env_float("DARKROOM_WATCHDOG_MIN_S", 60.0, minimum=1.0, maximum
 Q_CLUSTER = {
     "name": "default",
     "orm": "default",
-    "workers": 1,
+    # One for short tasks, one that sends webhooks, one for when that hands over to its successor.
+    "workers": 3,
     "timeout": 300,
     "retry": 360,
     "poll": 0.5,

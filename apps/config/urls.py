@@ -5,12 +5,17 @@ from __future__ import annotations
 from django.urls import include, path
 
 from apps.api import health
+from apps.api.reference import views as reference
 
 urlpatterns = [
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("api/", include("apps.api.modelslab.urls")),
-    path("v1/", include("apps.api.native.urls")),
+    path("v1/", include("apps.api.v1_urls")),
+    path("openai/v1/", include("apps.api.openai.urls")),
+    path("", include("apps.api.a1111.urls")),
+    path("docs", reference.page),
+    path("docs/postman.json", reference.postman),
     path("", include("apps.artifacts.urls")),
     path("", include("apps.catalog.urls")),
     path("", include("apps.console.urls")),

@@ -13,11 +13,25 @@ from django.conf import settings
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 WEB_PORTS: Final = frozenset({80, 443})
-# Only what translates to a global IPv4 address is let through; every other way of wrapping one is refused.
+MAX_HOST_CHARS: Final = 253
+# IPv6 is reached in the one part of it that is given out, and where it stands for an IPv4 address that may
+# be reached: as that address in full, or by the translator of the network.
+GIVEN_OUT: Final = ipaddress.ip_network("2000::/3")
 NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
-WRAPPED: Final = tuple(
-    ipaddress.ip_network(text) for text in ("64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96")
+# Beyond what Python's tables say, which differ by version.
+SPECIAL: Final = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "168.63.129.16/32",  # Azure's own services, the same for all its machines
+        "192.0.0.0/24",  # protocols; Oracle's metadata service is among them
+        "192.88.99.0/24",  # relays of 6to4
+        "2001::/23",  # protocols; Teredo among them
+        "2002::/16",  # 6to4
+        "3fff::/20",  # documentation
+    )
 )
+# The lower half of an ISATAP address ends in an IPv4 address behind one of these.
+ISATAP: Final = frozenset({0x00005EFE, 0x02005EFE})
 
 
 class FetchRefused(Exception):
@@ -72,6 +86,8 @@ class FetchPolicy:
         host = host.rstrip(".").lower()
         if not host:
             raise FetchRefused("The address names no host.")
+        if len(host) > MAX_HOST_CHARS:
+            raise FetchRefused(f"The address names a host of more than {MAX_HOST_CHARS} characters.")
         if not any(fnmatch.fnmatchcase(host, pattern.lower()) for pattern in self.hosts):
             raise FetchRefused(f"The host {host} is not among those this server may fetch from.")
 
@@ -80,6 +96,11 @@ class FetchPolicy:
         if any(allowed.covers(address, port) for allowed in self.allow):
             return True
         return port in WEB_PORTS and is_public(address)
+
+    def check_port(self, port: int) -> None:
+        """Before anything is asked about a name at that port. Raises FetchRefused."""
+        if not 0 < port < 65536:
+            raise FetchRefused("The address names a port that does not exist.")
 
     def choose(self, host: str, port: int, found: Iterable[str]) -> list[Address]:
         """The permitted ones of a name's addresses. Raises FetchRefused when there is none."""
@@ -99,8 +120,10 @@ def is_public(address: Address) -> bool:
             return is_public(address.ipv4_mapped)
         if address in NAT64:
             return is_public(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
-        if address.is_site_local or any(address in network for network in WRAPPED):
+        if address not in GIVEN_OUT or (int(address) >> 32 & 0xFFFFFFFF) in ISATAP:
             return False
+    if any(address in network for network in SPECIAL):
+        return False
     return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
 
 

@@ -1,31 +1,26 @@
 """Outgoing HTTP to addresses that somebody else chose: the one safe way out of the appliance.
 
-A name is resolved once for each connection, and the connection goes to the very address that was checked,
-so that a name cannot point elsewhere between the check and the use. The check sits below the connection
-pool, where every hop of a redirect and every library that uses our client passes. No proxy of the
-environment, no .netrc, no cookies, no compressed answers (they unpack without bound), no credentials to
-another host. Knows nothing about what is fetched; `fetch_policy` knows where it may come from.
+Addresses are checked below the connection pool (`http_connections`), where every hop of a redirect and every
+library that uses our client passes. No proxy of the environment, no .netrc, no cookies, no compressed answers
+(they unpack without bound), no credentials to another host. Knows nothing about what is fetched;
+`fetch_policy` knows where it may come from.
 """
 
 from __future__ import annotations
 
-import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, Final, TypeAlias
-from weakref import WeakSet
+from typing import Any, Final
 
 import httpcore2
 import httpx2
 
 from apps.core.fetch_policy import FetchPolicy, FetchRefused
-
-Resolve: TypeAlias = Callable[[str, int], Sequence[str]]
+from apps.core.http_connections import PinnedBackend, Resolve, resolve_name
 
 CONNECT_TIMEOUT_S: Final = 10.0
 READ_TIMEOUT_S: Final = 30.0
@@ -42,102 +37,6 @@ class FetchTooLarge(Exception):
     """The answer is longer than the caller takes."""
 
 
-def resolve_name(host: str, port: int) -> list[str]:
-    """Addresses of a name, in the resolver's order. Raises OSError."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(entry[4][0]) for entry in found]
-
-
-class PinnedBackend(httpcore2.NetworkBackend):
-    """Opens connections to checked addresses alone. TLS still verifies the name, which the pool knows."""
-
-    def __init__(self, policy: FetchPolicy, *, resolve: Resolve, deadline: float | None) -> None:
-        self._policy = policy
-        self._resolve = resolve
-        self._deadline = deadline
-        self._sockets = httpcore2.SyncBackend()
-        self._open: WeakSet[WatchedStream] = WeakSet()
-        self._is_aborted = False
-
-    def abort(self) -> None:
-        """Break every connection now: whoever waits in a read gets an error. No new one is made."""
-        self._is_aborted = True
-        for stream in list(self._open):
-            stream.abort()
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,  # Any: httpcore's own union of tuples
-    ) -> httpcore2.NetworkStream:
-        try:
-            addresses = self._policy.choose(host, port, self._resolve(host, port))
-        except OSError:
-            raise httpcore2.ConnectError(f"the name {host} is unknown") from None
-        problem: Exception = httpcore2.ConnectError("the fetch was stopped")
-        for address in addresses:
-            if self._is_aborted:
-                break
-            try:
-                stream = self._sockets.connect_tcp(
-                    str(address), port, _left(timeout, self._deadline), local_address, socket_options
-                )
-            except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
-                problem = error
-            else:
-                return WatchedStream(stream, self._deadline, self._open)
-        raise problem
-
-
-class WatchedStream(httpcore2.NetworkStream):
-    """A stream that ends at a moment, however slowly the other side drips, or when somebody says so."""
-
-    def __init__(
-        self, stream: httpcore2.NetworkStream, deadline: float | None, registry: WeakSet[WatchedStream]
-    ) -> None:
-        self._stream = stream
-        self._deadline = deadline
-        self._registry = registry
-        registry.add(self)
-
-    def abort(self) -> None:
-        """Wake a read in another thread. Below TLS: its layer is not made to be closed from outside."""
-        tcp = self._stream.get_extra_info("socket")
-        with suppress(OSError):
-            socket.socket.shutdown(tcp, socket.SHUT_RDWR)
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _left(timeout, self._deadline))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, _left(timeout, self._deadline))
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore2.NetworkStream:
-        inner = self._stream.start_tls(ssl_context, server_hostname, _left(timeout, self._deadline))
-        return WatchedStream(inner, self._deadline, self._registry)
-
-    def get_extra_info(self, info: str) -> Any:  # Any: httpcore's own type
-        return self._stream.get_extra_info(info)
-
-
-def _left(timeout: float | None, deadline: float | None) -> float | None:
-    """The shorter of a timeout and the time until `deadline`. Raises ReadTimeout when that has passed."""
-    if deadline is None:
-        return timeout
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise httpcore2.ReadTimeout("the time allowed for it is over")
-    return left if timeout is None else min(timeout, left)
-
-
 class SafeTransport(httpx2.HTTPTransport):
     """httpx's transport on top of our backend; checks each request and bounds each answer."""
 
@@ -149,6 +48,7 @@ class SafeTransport(httpx2.HTTPTransport):
         max_connections: int,
         resolve: Resolve,
         deadline: float | None,
+        takes_any_encoding: bool,
     ) -> None:
         super().__init__(verify=_ssl_context(), trust_env=False)
         self._backend = PinnedBackend(policy, resolve=resolve, deadline=deadline)
@@ -162,6 +62,7 @@ class SafeTransport(httpx2.HTTPTransport):
         )
         self._policy = policy
         self._max_bytes = max_bytes
+        self._takes_any_encoding = takes_any_encoding
 
     def abort(self) -> None:
         """See PinnedBackend."""
@@ -175,7 +76,8 @@ class SafeTransport(httpx2.HTTPTransport):
         request.headers["Accept-Encoding"] = "identity"
         request.headers["User-Agent"] = USER_AGENT
         response = super().handle_request(request)
-        if response.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
+        encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+        if not self._takes_any_encoding and encoding not in ("", "identity"):
             response.close()
             raise httpx2.RemoteProtocolError("the server compresses although it was asked not to")
         limit = self._max_bytes if response.is_success else SIDE_ANSWER_BYTES
@@ -225,6 +127,14 @@ class SafeClient(httpx2.Client):
         )
         self._safe_transport = transport
 
+    def build_request(self, method: str, url: httpx2.URL | str, **options: Any) -> httpx2.Request:
+        """As httpx does. Raises InvalidURL for characters that no address can hold, too."""
+        # Any: httpx's own options.
+        try:
+            return super().build_request(method, url, **options)
+        except UnicodeError:
+            raise httpx2.InvalidURL("the address holds half of a character") from None
+
     def abort(self) -> None:
         """From any thread: break off whatever is under way. The client is of no use afterwards."""
         self._safe_transport.abort()
@@ -237,14 +147,21 @@ def open_client(
     max_connections: int = 10,
     resolve: Resolve = resolve_name,
     deadline: float | None = None,
+    takes_any_encoding: bool = False,
 ) -> SafeClient:
     """A client that goes only where `policy` lets it. Close it after use.
 
     `max_bytes` bounds every successful answer, None leaves that to the caller; `deadline` is a moment of
-    `time.monotonic()`. Requests raise FetchRefused, FetchTooLarge and httpx2.HTTPError.
+    `time.monotonic()`; `takes_any_encoding` is for callers who do not unpack. Requests raise FetchRefused,
+    FetchTooLarge and httpx2.HTTPError.
     """
     transport = SafeTransport(
-        policy, max_bytes=max_bytes, max_connections=max_connections, resolve=resolve, deadline=deadline
+        policy,
+        max_bytes=max_bytes,
+        max_connections=max_connections,
+        resolve=resolve,
+        deadline=deadline,
+        takes_any_encoding=takes_any_encoding,
     )
     return SafeClient(transport, max_redirects=policy.max_redirects)
 

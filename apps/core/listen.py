@@ -82,6 +82,13 @@ class Listener:
             raise ListenerLost(str(error).strip()) from error
         return row is not None and bool(row[0])
 
+    def unlock(self, name: str) -> None:
+        """Give back a lock that `try_lock` took."""
+        try:
+            self._open().execute("SELECT pg_advisory_unlock(%s)", [lock_key(name)])
+        except psycopg.Error as error:
+            raise ListenerLost(str(error).strip()) from error
+
     def _open(self) -> psycopg.Connection[tuple[object, ...]]:
         if self._connection is None:
             raise ListenerLost("not connected")

@@ -11,7 +11,10 @@ from apps.catalog.choices import Kind
 from apps.catalog.models import CatalogEntry
 from apps.catalog.selectors import access_entry, require_compatible
 from apps.core.errors import InvalidField
-from apps.generation.request import GenerationRequest, ResolvedRequest, UsedAdapters, UsedEntry, UsedLora
+from apps.generation.models import GenerationJob
+from apps.generation.request import GenerationRequest
+from apps.generation.resolved import ResolvedRequest
+from apps.generation.used import UsedAdapters, UsedEntry, UsedLora
 from gpu_runtime.messages import EmbeddingRef, LoraRef, VaeRef
 from gpu_runtime.weights.family_facts import STEP_BATCHED
 
@@ -72,9 +75,12 @@ def _used(entry: CatalogEntry) -> UsedEntry:
     return UsedEntry(entry_id=entry.pk, name=entry.name)
 
 
-def entries_of(requests: Iterable[ResolvedRequest]) -> Mapping[int, CatalogEntry]:
-    """Every entry that the adapters of these requests name, by primary key; one query, none without any."""
-    wanted = {entry_id for resolved in requests for entry_id in resolved.adapters.entry_ids}
+def entries_of(jobs: Iterable[GenerationJob]) -> Mapping[int, CatalogEntry]:
+    """Every entry that these jobs use, by primary key; one query, none without any."""
+    wanted: set[int] = set()
+    for job in jobs:
+        own = {job.checkpoint_id} if job.checkpoint_id is not None else set()
+        wanted |= own | job.resolved.entry_ids
     return CatalogEntry.objects.in_bulk(wanted) if wanted else {}
 
 

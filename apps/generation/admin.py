@@ -14,9 +14,11 @@ from apps.generation.selectors import list_artifacts
 TIMELINE = {
     "queued_s": "waiting for its first step in the worker",
     "load_s": "loading weights",
+    "before_s": "preparing pictures",
     "encode_s": "encoding prompts and pictures",
     "denoise_s": "first to last step",
     "decode_s": "decoding",
+    "after_s": "working on images",
     "encode_image_s": "making image files",
     "total_s": "total in the worker",
     "store_s": "storing",

@@ -48,3 +48,17 @@ class NotCancelable(DomainError):
     code = "not_cancelable"
     http_status = 409
     message = "Job {id} has already {state}; only queued and running jobs can be canceled."
+
+
+class ModelNotInstalled(DomainError):
+    """The appliance can do it, with weights that this one does not have."""
+
+    code = "model_not_installed"
+    message = "No {kind} is installed on this server: {hint}."
+
+
+class PromptBlocked(DomainError):
+    """The prompt asks for what is made for nobody, or what the account does not allow."""
+
+    code = "prompt_blocked"
+    message = "The prompt was refused by this server's content rules ({reason})."

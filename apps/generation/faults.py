@@ -14,7 +14,7 @@ class Failure:
     code: str
     """Stable, for clients."""
     message: str
-    """For the job's owner: what happened and what to change. Never the fault's own text."""
+    """For the job's owner: what happened and what to change. Never the fault's own text, but for pictures."""
 
 
 FAILURES: dict[type[errors.RuntimeFault], Failure] = {
@@ -51,7 +51,12 @@ EXPIRED = Failure("expired", "No worker was free before the request's deadline."
 
 
 def failure_of(fault: errors.RuntimeFault) -> Failure:
-    """The entry of the fault's nearest class in the table, else INTERNAL."""
+    """The entry of the fault's nearest class in the table, else INTERNAL.
+
+    Faults of pictures bring their own: their text is about what the caller sent, and meant for it.
+    """
+    if isinstance(fault, errors.PictureUnusable):
+        return Failure(fault.code, str(fault))
     for ancestor in type(fault).__mro__:
         if ancestor in FAILURES:
             return FAILURES[ancestor]

@@ -80,7 +80,7 @@ def _usage_is_charged_once_for_succeeded_jobs_alone(now: datetime) -> Iterator[s
 
 
 def _delivered_images_are_retrievable(now: datetime) -> Iterator[str]:
-    """Counts rows; expired images of old jobs may be gone."""
+    """Counts rows; expired images of old jobs may be gone, and so may those that somebody deleted."""
     yield from _rows(
         "job {} is {} with {} images on record instead of {}",
         """
@@ -89,7 +89,7 @@ def _delivered_images_are_retrievable(now: datetime) -> Iterator[str]:
           LEFT JOIN artifacts_artifact AS artifact ON artifact.job_id = job.id
          GROUP BY job.id
         HAVING (job.state = 'succeeded' AND count(artifact.id) <> job.num_images
-                AND job.queued_at > %s)
+                AND job.queued_at > %s AND NOT jsonb_exists(job.result, 'deleted_at'))
             OR (job.state <> 'succeeded' AND count(artifact.id) > 0)
         """,
         [now - timedelta(seconds=settings.ARTIFACT_TTL_S)],
@@ -134,6 +134,22 @@ def _idempotency_keys_name_their_job(now: datetime) -> Iterator[str]:
     )
 
 
+def _every_end_is_told_once(now: datetime) -> Iterator[str]:
+    """To whoever asked for a webhook; the log forgets old deliveries."""
+    yield from _rows(
+        "job {} is {} and has a webhook, but {} deliveries",
+        """
+        SELECT job.id, job.state, count(delivery.id)
+          FROM generation_generationjob AS job
+          LEFT JOIN webhooks_delivery AS delivery ON delivery.job_id = job.id
+         WHERE job.webhook IS NOT NULL AND (job.finished_at IS NULL OR job.finished_at > %s)
+         GROUP BY job.id
+        HAVING count(delivery.id) <> (job.finished_at IS NOT NULL)::int
+        """,
+        [now - timedelta(days=settings.WEBHOOK_LOG_DAYS)],
+    )
+
+
 def _every_image_row_has_its_file(now: datetime) -> Iterator[str]:
     for artifact in Artifact.objects.filter(expires_at__gt=now).iterator():
         try:
@@ -169,6 +185,7 @@ CHECKS: tuple[Check, ...] = (
     _daily_usage_is_the_sum_of_its_jobs,
     _no_lease_is_forgotten,
     _idempotency_keys_name_their_job,
+    _every_end_is_told_once,
     _every_image_row_has_its_file,
     _every_old_file_has_its_row,
     _audit_chain_is_whole,

@@ -6,10 +6,10 @@ lease therefore cannot end a job that somebody else is running: its UPDATE hits 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -18,10 +18,12 @@ from django.db.models import F, QuerySet
 from apps.artifacts.services import NewArtifact, record_artifacts
 from apps.audit.refs import Ref
 from apps.audit.services import record
+from apps.generation.announcing import announce_end
 from apps.generation.channels import notify_changed, notify_queued
 from apps.generation.choices import JobState
 from apps.generation.faults import EXPIRED, QUARANTINED, Failure
-from apps.generation.models import GenerationJob
+from apps.generation.models import GenerationJob, JobPreview
+from apps.generation.safety_policy import BLOCKED, BLOCKED_CODE
 from apps.generation.settlement import charge, release_reservation
 
 REAP_BATCH: Final = 200
@@ -121,36 +123,26 @@ def list_cancel_requests(*, leases: Sequence[Lease]) -> frozenset[int]:
     return frozenset(wanted.values_list("pk", flat=True))
 
 
-def report_progress(*, steps: dict[Lease, int]) -> None:
-    """Write how many row-steps are done and wake those who follow the jobs. Lost leases are left alone."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(
-            """
-            UPDATE generation_generationjob AS job SET progress_step = done.step
-              FROM unnest(%s::bigint[], %s::integer[], %s::integer[]) AS done(id, fence, step)
-             WHERE job.id = done.id AND job.fence = done.fence AND job.state = 'running'
-            RETURNING job.id
-            """,
-            [
-                [lease.job_id for lease in steps],
-                [lease.fence for lease in steps],
-                list(steps.values()),
-            ],
-        )
-        notify_changed(*(row[0] for row in cursor.fetchall()))
-
-
 def finish_job(
-    *, lease: Lease, artifacts: Sequence[NewArtifact], timings: dict[str, float], worker: Ref, now: datetime
+    *,
+    lease: Lease,
+    artifacts: Sequence[NewArtifact],
+    timings: dict[str, float],
+    worker: Ref,
+    now: datetime,
+    result: Mapping[str, Any] | None = None,
 ) -> None:
     """The job delivered: artifact rows, charge and audit in one transaction with its state.
 
-    The files behind `artifacts` are already on disk. Raises LeaseLost, having written nothing.
+    The files behind `artifacts` are already on disk. `result` (Any: JSON) joins what the row's has. Raises
+    LeaseLost, having written nothing.
     """
     with transaction.atomic(durable=True):
         job = _end(lease, JobState.SUCCEEDED, now=now, timings=timings)
         if len(artifacts) != job.num_images:
             raise RuntimeError(f"job {job.pk} delivered {len(artifacts)} of {job.num_images} images")
+        if result:
+            _add_result(job, result)
         record_artifacts(
             job_id=job.pk,
             account_id=job.account_id,
@@ -159,7 +151,7 @@ def finish_job(
             expires_at=artifact_expiry(job),
             now=now,
         )
-        charge(job, now=now)
+        charge(job, pixels=sum(image.width * image.height for image in artifacts), now=now)
         record(
             "generation.job.succeeded",
             actor=worker,
@@ -168,7 +160,7 @@ def finish_job(
             data={"images": job.num_images},
             now=now,
         )
-        notify_changed(job.pk)
+        announce_end(job, links_end_at=artifact_expiry(job), now=now)
 
 
 def artifact_expiry(job: GenerationJob) -> datetime:
@@ -180,6 +172,8 @@ def fail_job(*, lease: Lease, failure: Failure, worker: Ref, now: datetime) -> N
     """The job cannot be completed: give its call back. Raises LeaseLost, having written nothing."""
     with transaction.atomic(durable=True):
         job = _end(lease, JobState.FAILED, now=now, failure=failure)
+        if failure.code == BLOCKED_CODE:
+            _add_result(job, {"safety": {"images": BLOCKED}})
         _settle_refused(job, "generation.job.failed", worker, now)
 
 
@@ -279,6 +273,7 @@ def _recover(job: GenerationJob, actor: Ref, now: datetime, *, cause: Failure = 
         job.claimed_by = ""
         job.lease_expires_at = None
         job.progress_step = 0
+        _drop_preview(job)
         job.save(update_fields=["state", "claimed_by", "lease_expires_at", "progress_step", "crashes"])
         record(
             "generation.job.requeued",
@@ -298,6 +293,7 @@ def _close(job: GenerationJob, state: JobState, failure: Failure | None, now: da
     job.lease_expires_at = None
     job.error_code = failure.code if failure else ""
     job.error_message = failure.message if failure else ""
+    _drop_preview(job)
     job.save(
         update_fields=["state", "finished_at", "lease_expires_at", "error_code", "error_message", "crashes"]
     )
@@ -319,7 +315,22 @@ def _end(
         changes |= {"timings": timings or {}, "progress_step": F("progress_total")}
     if _held(lease).update(**changes) != 1:
         raise LeaseLost(f"job {lease.job_id} at fence {lease.fence}")
-    return GenerationJob.objects.get(pk=lease.job_id)
+    job = GenerationJob.objects.get(pk=lease.job_id)
+    _drop_preview(job)
+    return job
+
+
+def _add_result(job: GenerationJob, result: Mapping[str, Any]) -> None:
+    """Part: what was judged at submit stays beside what was judged later (Any: JSON)."""
+    safety = {**job.result.get("safety", {}), **result.get("safety", {})}
+    job.result = {**job.result, **result, **({"safety": safety} if safety else {})}
+    job.save(update_fields=["result"])
+
+
+def _drop_preview(job: GenerationJob) -> None:
+    """Part: what it looked like on the way is nobody's business after its end."""
+    if job.request.get("wants_previews"):
+        JobPreview.objects.filter(job=job).delete()
 
 
 def _held(lease: Lease) -> QuerySet[GenerationJob]:
@@ -332,4 +343,4 @@ def _settle_refused(job: GenerationJob, event: str, actor: Ref, now: datetime) -
     release_reservation(job)
     data = {"error": job.error_code} if job.error_code else {}
     record(event, actor=actor, subject=job.ref, account_id=job.account_id, data=data, now=now)
-    notify_changed(job.pk)
+    announce_end(job, links_end_at=artifact_expiry(job), now=now)

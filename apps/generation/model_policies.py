@@ -96,7 +96,7 @@ class ModelPolicies:
             found = entries.get(weights.digest)
             if found is None:
                 self._engine.unload(weights.digest)
-            elif weights.residency is Residency.RESIDENT:
+            elif found.kind == Kind.CHECKPOINT and weights.residency is Residency.RESIDENT:
                 ref = checkpoint_ref(found)
                 if ref.is_pinned != weights.is_pinned:
                     self._engine.warm(ref)

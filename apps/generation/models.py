@@ -10,7 +10,7 @@ from django.db.models import F, Q
 
 from apps.audit.refs import Ref
 from apps.generation.choices import OPEN_STATES, TERMINAL_STATES, JobState, Kind
-from apps.generation.request import ResolvedRequest
+from apps.generation.resolved import ResolvedRequest
 
 
 class GenerationJob(models.Model):
@@ -18,11 +18,16 @@ class GenerationJob(models.Model):
 
     account = models.ForeignKey("accounts.Account", on_delete=models.PROTECT, related_name="+")
     api_key = models.ForeignKey("apikeys.ApiKey", on_delete=models.PROTECT, null=True, related_name="+")
-    checkpoint = models.ForeignKey("catalog.CatalogEntry", on_delete=models.PROTECT, related_name="+")
+    checkpoint = models.ForeignKey(
+        "catalog.CatalogEntry", on_delete=models.PROTECT, null=True, related_name="+"
+    )
+    """Null for kinds that denoise nothing."""
     kind = models.CharField(max_length=32, choices=Kind.choices)
     request = models.JSONField()
     client_options = models.JSONField(default=dict)
     track_id = models.JSONField(null=True)
+    webhook = models.JSONField(null=True)
+    """Where its end is told: `wishes.Target` of apps/webhooks as JSON."""
     num_images = models.PositiveSmallIntegerField()
     artifact_group = models.UUIDField(default=uuid.uuid4, unique=True)
 
@@ -49,6 +54,8 @@ class GenerationJob(models.Model):
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
     timings = models.JSONField(default=dict)
+    result = models.JSONField(default=dict)
+    """What was found out beside the images: "images" (notes of each), "notes", "caption", "safety"."""
     error_code = models.CharField(max_length=64, blank=True)
     error_message = models.TextField(blank=True)
 
@@ -107,6 +114,23 @@ class GenerationJob(models.Model):
         if self.claimed_at is None or self.finished_at is None:
             return 0.0
         return (self.finished_at - self.claimed_at).total_seconds()
+
+
+class JobPreview(models.Model):
+    """What a running job looks like so far; overwritten, and gone when the job ends."""
+
+    job = models.OneToOneField(
+        GenerationJob, on_delete=models.CASCADE, primary_key=True, related_name="preview"
+    )
+    index = models.PositiveSmallIntegerField()
+    """Which of its images."""
+    step = models.PositiveIntegerField()
+    """Steps of that image that are done."""
+    data = models.BinaryField()
+    """A JPEG file of at most 256 pixels a side."""
+
+    def __str__(self) -> str:
+        return f"preview of job {self.job_id}"
 
 
 class GpuWorker(models.Model):

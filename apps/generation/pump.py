@@ -47,6 +47,8 @@ def engine_config(device: str) -> EngineConfig:
         keep_alive_s=settings.KEEP_ALIVE_S,
         compile=settings.COMPILE,
         compile_cache=str(settings.HOME_DIR / "compiled"),
+        learned=str(settings.HOME_DIR / "learned"),
+        cuda_graphs=settings.CUDA_GRAPHS,
         fp8=settings.FP8,
         exact_rows=settings.EXACT_ROWS,
     )

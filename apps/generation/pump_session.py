@@ -9,33 +9,32 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
 
 from django.conf import settings
 from django.db import Error, connection
 
 from apps.audit.refs import Ref
-from apps.catalog.models import CatalogEntry
 from apps.core.clock import now
 from apps.core.listen import Listener
 from apps.generation import lifecycle
-from apps.generation.adapters import embedding_refs, entries_of, lora_refs, vae_ref
+from apps.generation.adapters import entries_of
 from apps.generation.choices import JobState
 from apps.generation.drain import is_draining
 from apps.generation.faults import Failure
 from apps.generation.heartbeat import Heartbeat
-from apps.generation.lifecycle import Lease
-from apps.generation.model_policies import ModelPolicies, checkpoint_ref
+from apps.generation.image_requests import request_id_of
+from apps.generation.model_policies import ModelPolicies
 from apps.generation.models import GenerationJob
+from apps.generation.progress import ProgressBoard
 from apps.generation.settler import RunningJob, Settler
 from apps.generation.watchdog import Watchdog
+from apps.generation.work_plan import work_request
 from gpu_runtime.errors import RuntimeFault
 from gpu_runtime.messages import (
     EngineProtocol,
     Event,
     ImageDone,
-    ImageRequest,
-    Priority,
+    Preview,
     Progress,
     RequestCanceled,
     RequestDone,
@@ -49,7 +48,6 @@ log = logging.getLogger(__name__)
 IDLE_WAIT_S = 1.0
 # How often a busy pump looks for queued jobs that no message announced, and reaps.
 POLL_S = 1.0
-PROGRESS_INTERVAL_S = 0.25
 
 
 class PumpSession:
@@ -72,13 +70,12 @@ class PumpSession:
         self.settler = Settler(worker=actor, max_attempts=settings.MAX_CRASHES, on_settled=heartbeat.remove)
         self.policies = ModelPolicies(engine)
         self.running: dict[str, RunningJob] = {}
-        self.steps: dict[Lease, int] = {}
+        self.progress = ProgressBoard()
         self.step_ms = 0.0
         self.tflop_ms = 0.0
         self.next_poll = 0.0
         self.has_room = True
         """Whether more jobs may fit than at the last look: one has ended, or there were more than fitted."""
-        self.next_progress = 0.0
         self.suspect_waits = False
         self.drain_deadline: float | None = None
 
@@ -95,7 +92,7 @@ class PumpSession:
             self._tick()
         else:
             self.watchdog.idle()
-        self._write_progress()
+        self.progress.write()
 
     def _idle_wait_s(self) -> float:
         return max(0.0, min(IDLE_WAIT_S, self.next_poll - time.monotonic()))
@@ -131,8 +128,7 @@ class PumpSession:
                 self.has_room = True
 
     def _admit(self, jobs: list[GenerationJob]) -> None:
-        checkpoints = CatalogEntry.objects.in_bulk({job.checkpoint_id for job in jobs})
-        adapters = entries_of(job.resolved for job in jobs)
+        entries = entries_of(jobs)
         for job in jobs:
             # Re-queued by a reaper while we still worked on it, and now ours again.
             self._drop_job(job.pk)
@@ -146,7 +142,7 @@ class PumpSession:
             self.running[request_id] = running
             self.heartbeat.add(running.lease)
             try:
-                self.engine.submit(image_request(job, checkpoints[job.checkpoint_id], adapters))
+                self.engine.submit(work_request(job, entries))
             except RuntimeFault as fault:
                 self._forget(request_id)
                 self.settler.fail(running, fault)
@@ -156,9 +152,12 @@ class PumpSession:
         started = time.monotonic()
         events = self.engine.step()
         elapsed_s = time.monotonic() - started
-        # Loading weights says nothing about the steps to come, and may take a thousand times as long.
-        loading_s = sum(tick.seconds for tick in self.engine.take_ticks() if tick.kind is TickKind.LOAD)
-        self._measure(events, elapsed_ms=max(0.0, elapsed_s - loading_s) * 1000)
+        reports = self.engine.take_ticks()
+        # A slice of an operation is no step, although its request reports progress by it.
+        if not any(report.kind is TickKind.OPERATION for report in reports):
+            # Loading weights says nothing about the steps to come, and may take a thousand times as long.
+            loading_s = sum(report.seconds for report in reports if report.kind is TickKind.LOAD)
+            self._measure(events, elapsed_ms=max(0.0, elapsed_s - loading_s) * 1000)
         for event in events:
             self._handle(event)
 
@@ -185,12 +184,14 @@ class PumpSession:
         match event:
             case Progress():
                 job.step = event.step
-                self.steps[job.lease] = event.step
+                self.progress.note_steps(job.lease, done=event.step, total=event.total)
+            case Preview():
+                self.progress.note_preview(job.lease, event)
             case ImageDone():
                 self.settler.store(job, event)
             case RequestDone():
                 self._forget(event.request_id)
-                self.settler.succeed(job, event.timings)
+                self.settler.succeed(job, event.timings, event.notes)
                 self.has_room = True
             case RequestFailed():
                 self._forget(event.request_id)
@@ -203,7 +204,7 @@ class PumpSession:
     def _forget(self, request_id: str) -> None:
         """The engine is done with it. Its lease lives on until the settler is done as well."""
         job = self.running.pop(request_id)
-        self.steps.pop(job.lease, None)
+        self.progress.forget(job.lease)
 
     def _drop_lost_and_canceled(self, *, check_now: bool) -> None:
         """Stop what is no longer ours and what its owner does not want any more."""
@@ -216,12 +217,6 @@ class PumpSession:
         for request_id, job in self.running.items():
             if job.lease.job_id in canceled:
                 self.engine.cancel(request_id)
-
-    def _write_progress(self) -> None:
-        if self.steps and time.monotonic() >= self.next_progress:
-            lifecycle.report_progress(steps=self.steps)
-            self.steps = {}
-            self.next_progress = time.monotonic() + PROGRESS_INTERVAL_S
 
     def is_drained(self) -> bool:
         """Whether nothing is left to do; what does not end within the grace time is handed back."""
@@ -286,46 +281,3 @@ class PumpSession:
 def _averaged(before: float, latest: float) -> float:
     """A moving average; 0 before the first value."""
     return 0.9 * before + 0.1 * latest if before else latest
-
-
-def request_id_of(lease: Lease) -> str:
-    """The engine's name for one claim of a job.
-
-    Another claim has another name: the engine outlives sessions, and what it still has to say of an
-    earlier claim, such as that it was stopped, must never be taken for the present one.
-    """
-    return f"{lease.job_id}.{lease.fence}"
-
-
-def runtime_priority(job: GenerationJob) -> Priority:
-    """The engine's class of a row's priority: 0 and above is interactive, -1 background, less is training."""
-    return Priority(min(max(-job.priority, Priority.INTERACTIVE), Priority.TRAINING))
-
-
-def image_request(
-    job: GenerationJob, checkpoint: CatalogEntry, adapters: Mapping[int, CatalogEntry]
-) -> ImageRequest:
-    """The job as the runtime takes it; `adapters` holds every entry that its request names."""
-    resolved = job.resolved
-    return ImageRequest(
-        request_id=request_id_of(lifecycle.lease_of(job)),
-        checkpoint=checkpoint_ref(checkpoint),
-        prompt=resolved.prompt,
-        negative_prompt=resolved.negative_prompt,
-        width=resolved.denoised_width,
-        height=resolved.denoised_height,
-        output_width=resolved.width,
-        output_height=resolved.height,
-        steps=resolved.steps,
-        guidance_scale=resolved.guidance_scale,
-        seeds=resolved.seeds,
-        sampler=resolved.sampler,
-        schedule=resolved.schedule,
-        account=str(job.account_id),
-        weight=job.weight,
-        priority=runtime_priority(job),
-        is_isolated=job.crashes > 0,
-        loras=lora_refs(resolved.adapters, adapters),
-        embeddings=embedding_refs(resolved, adapters),
-        vae=vae_ref(resolved.adapters, adapters),
-    )

@@ -1,4 +1,4 @@
-"""Where a job goes in the queue, and what its steps cost: fair shares between accounts before the engine.
+"""Where a job goes in the queue: fair shares between accounts before the engine.
 
 The engine is fair between the requests it holds. What is queued beyond that is claimed in the order of
 `queue_tag`, so that an account that submits a thousand jobs at once does not hold up one that submits a
@@ -12,12 +12,8 @@ from __future__ import annotations
 
 from django.db import connection
 
-from apps.catalog.models import CatalogEntry
 from apps.generation.choices import JobState
 from apps.generation.models import GenerationJob
-from apps.generation.request import ResolvedRequest
-from gpu_runtime.batching.cost import price_of
-from gpu_runtime.weights.family_facts import facts_of
 
 # The running jobs keep the clock while nothing is queued, or a job is next that came back to the queue: those
 # keep their tags, which are of the past. GREATEST passes over NULL.
@@ -51,14 +47,3 @@ def queue_tag(job: GenerationJob) -> float:
         )
         before, present = cursor.fetchone()
     return float(max(before or 0.0, present)) + job.work_tflop / job.weight
-
-
-def work_tflop(checkpoint: CatalogEntry, resolved: ResolvedRequest) -> float:
-    """All steps of all images, 10**12 operations."""
-    facts = facts_of(checkpoint.family)
-    has_unconditional_rows = facts is None or facts.has_unconditional_rows
-    rows = 2 if has_unconditional_rows and resolved.guidance_scale > 1 else 1
-    row = price_of(checkpoint.family, checkpoint.variant).tflop(
-        resolved.denoised_width * resolved.denoised_height
-    )
-    return rows * row * resolved.steps * resolved.num_images

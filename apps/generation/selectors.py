@@ -14,7 +14,7 @@ from apps.accounts.models import Account
 from apps.artifacts.models import Artifact
 from apps.core.errors import NotFound
 from apps.generation.choices import OPEN_STATES, JobState
-from apps.generation.models import GenerationJob, GpuWorker
+from apps.generation.models import GenerationJob, GpuWorker, JobPreview
 from gpu_runtime.batching.queue_forecast import shared_finish_s
 
 # Largest id PostgreSQL's bigint holds; a longer number cannot name a job.
@@ -55,6 +55,11 @@ def list_artifacts(job: GenerationJob) -> QuerySet[Artifact]:
     return Artifact.objects.filter(job_id=job.pk).order_by("index")
 
 
+def find_preview(job: GenerationJob) -> JobPreview | None:
+    """What a running job looks like so far; None before the first step, and for jobs that asked for none."""
+    return JobPreview.objects.filter(job=job).first() if job.state == JobState.RUNNING else None
+
+
 def fresh_workers(*, now: datetime) -> QuerySet[GpuWorker]:
     """Workers that gave a sign of life within one lease and take jobs."""
     alive_since = now - timedelta(seconds=settings.LEASE_S)
@@ -79,10 +84,23 @@ def estimate_s(*, job: GenerationJob, now: datetime) -> float:
     return round(JOB_OVERHEAD_S + above_s + shared_finish_s(own_s, job.weight, others), 2)
 
 
+def estimate_new_s(*, job: GenerationJob, now: datetime) -> float:
+    """The same for a row that was never saved, as if it were queued now behind everything of its account."""
+    job.pk = MAX_ID
+    queued_s = estimate_s(job=job, now=now)
+    own = _Left(tflop=job.work_tflop, row_steps=job.progress_total)
+    return round(queued_s + _speed(now).seconds(own), 2)
+
+
 def backlog_s(*, now: datetime) -> float:
     """Seconds of work that is accepted and not done, shared between the live workers."""
     left = GenerationJob.objects.filter(state__in=OPEN_STATES).aggregate(work=WORK_LEFT, steps=STEPS_LEFT)
     return round(_speed(now).seconds(_Left(tflop=left["work"], row_steps=left["steps"])), 2)
+
+
+def count_open(*, account: Account) -> int:
+    """How many of the account's jobs are queued or running."""
+    return GenerationJob.objects.filter(account=account, state__in=OPEN_STATES).count()
 
 
 def queue_position(job: GenerationJob) -> int:

@@ -16,21 +16,25 @@ from apps.audit.services import record
 from apps.catalog.models import CatalogEntry
 from apps.catalog.selectors import access_checkpoint
 from apps.core.errors import InvalidField
-from apps.generation.adapters import choose_adapters
+from apps.generation.announcing import announce_end
 from apps.generation.channels import notify_cancel, notify_changed, notify_queued
-from apps.generation.choices import OPEN_STATES, JobState
+from apps.generation.checkpoints import checkpoint_defaults, require_able
+from apps.generation.choices import DENOISING_KINDS, OPEN_STATES, JobState, Kind
+from apps.generation.choosing import choose_entries
 from apps.generation.errors import CheckpointNotAllowed, NotCancelable, QueueFull, TooManyImages
 from apps.generation.idempotency import IdempotencyClaim, bind_job, find_record, take_key
+from apps.generation.lifecycle import artifact_expiry
 from apps.generation.models import GenerationJob
-from apps.generation.queueing import queue_tag, work_tflop
-from apps.generation.request import SIDE_MULTIPLE_PX, CheckpointDefaults, GenerationRequest, resolve
+from apps.generation.queueing import queue_tag
+from apps.generation.request import GenerationRequest
+from apps.generation.resolving import resolve
+from apps.generation.safety_policy import judge_prompt
 from apps.generation.settlement import release_reservation
+from apps.generation.work_cost import row_steps, work_tflop
 from apps.plans.entitlements import Entitlements, Unlimited
 from apps.plans.selectors import get_entitlements
 from apps.quotas.services import reserve_calls
-from gpu_runtime.messages import Sampler
-from gpu_runtime.sampler_facts import ANY_SCHEDULE, read_name
-from gpu_runtime.weights.family_facts import NEEDS_MORE_THAN_A_PROMPT, facts_of
+from apps.webhooks.wishes import WebhookWish, require_permitted
 
 # What a caller over the queue limit is told to wait; the contract's own figure.
 QUEUE_RETRY_S = 30
@@ -45,25 +49,26 @@ def submit_generation(
     track_id: str | int | None,
     now: datetime,
     idempotency: IdempotencyClaim | None = None,
+    webhook: WebhookWish | None = None,
 ) -> GenerationJob:
     """Accept one request and queue it; the caller may answer as soon as this returns.
 
     Reserves one call of the day's quota: finishing settles it, failing and canceling give it back.
     With an idempotency claim that an earlier or concurrent twin took, returns the twin's job and
-    reserves nothing. `client_options` and `track_id` are kept for the dialect that renders the result.
+    reserves nothing. `client_options` and `track_id` are kept for the dialect that renders the result; its
+    end, whatever it is, is told to `webhook`.
 
-    Raises CheckpointNotFound, CheckpointNotAllowed, EntryNotFound, FamilyMismatch, InvalidField,
-    KindNotInPlan, TooManyImages, DailyQuotaExhausted, QueueFull, IdempotencyMismatch.
+    Raises CheckpointNotFound, CheckpointNotAllowed, EntryNotFound, EntryDisabled, FamilyMismatch,
+    InvalidField, KindNotInPlan, ModelNotInstalled, PromptBlocked, TooManyImages, DailyQuotaExhausted,
+    QueueFull, IdempotencyMismatch.
     """
     entitlements = get_entitlements(account=account)
-    checkpoint = access_checkpoint(account=account, name=request.checkpoint)
-    if not api_key.allows_checkpoint(checkpoint.name):
-        raise CheckpointNotAllowed(name=request.checkpoint)
-    _require_entitled(entitlements, request)
-    _require_text_to_image(checkpoint)
-    job = _new_job(account, api_key, checkpoint, request, entitlements, now)
+    job = _new_job(account, api_key, request, entitlements, now)
     job.client_options = dict(client_options)
     job.track_id = track_id
+    if webhook is not None:
+        require_permitted(webhook.url)
+        job.webhook = webhook.target.to_json()
 
     with transaction.atomic(durable=True):
         if idempotency is None:
@@ -77,38 +82,58 @@ def submit_generation(
     return _job_of_twin(account=account, claim=idempotency)
 
 
+def job_for(*, account: Account, api_key: ApiKey, request: GenerationRequest, now: datetime) -> GenerationJob:
+    """The row that a submit would queue, unsaved. Raises as `submit_generation`, but for quota and queue."""
+    return _new_job(account, api_key, request, get_entitlements(account=account), now)
+
+
 def _require_entitled(entitlements: Entitlements, request: GenerationRequest) -> None:
-    entitlements.require_kind(request.kind)
+    for kind in kinds_in(request):
+        entitlements.require_kind(kind)
     if request.num_images > entitlements.max_samples:
         raise TooManyImages(
             plan=entitlements.plan_code, limit=entitlements.max_samples, asked=request.num_images
         )
 
 
-def _require_text_to_image(checkpoint: CatalogEntry) -> None:
-    """Refused here and not by the worker, which would have to load the weights to see it."""
-    needed = NEEDS_MORE_THAN_A_PROMPT.get(checkpoint.variant)
-    if needed is not None:
-        raise InvalidField(
-            field="checkpoint",
-            problem=f"{checkpoint.name} makes no image from a prompt alone: it needs {needed}",
-        )
+def kinds_in(request: GenerationRequest) -> list[Kind]:
+    """Its own kind, and those that it could have been asked for by themselves."""
+    parts = {
+        Kind.CONTROLNET: request.controls,
+        Kind.UPSCALE: request.upscale,
+        Kind.REMOVE_BACKGROUND: request.background,
+    }
+    return [request.kind, *(kind for kind, part in parts.items() if part and kind != request.kind)]
+
+
+def _checkpoint(account: Account, api_key: ApiKey, request: GenerationRequest) -> CatalogEntry | None:
+    """None for kinds that denoise nothing. Raises as `submit_generation`."""
+    if request.kind not in DENOISING_KINDS:
+        return None
+    checkpoint = access_checkpoint(account=account, name=request.checkpoint)
+    if not api_key.allows_checkpoint(checkpoint.name):
+        raise CheckpointNotAllowed(name=request.checkpoint)
+    return checkpoint
 
 
 def _new_job(
     account: Account,
     api_key: ApiKey,
-    checkpoint: CatalogEntry,
     request: GenerationRequest,
     entitlements: Entitlements,
     now: datetime,
 ) -> GenerationJob:
-    """The unsaved row. Raises InvalidField for what this checkpoint cannot make, and as choose_adapters."""
+    """The unsaved row. Raises as `submit_generation`, but for what depends on other jobs."""
+    checkpoint = _checkpoint(account, api_key, request)
+    _require_entitled(entitlements, request)
+    if checkpoint is not None:
+        require_able(checkpoint, request)
+    judgement = judge_prompt(account=account, request=request)
     # By its name, whatever alias the caller used: usage and invoices speak of one checkpoint in one way.
     resolved = resolve(
-        replace(request, checkpoint=checkpoint.name),
-        checkpoint_defaults(checkpoint),
-        choose_adapters(account=account, request=request, checkpoint=checkpoint),
+        replace(request, checkpoint=checkpoint.name if checkpoint else ""),
+        checkpoint_defaults(checkpoint) if checkpoint else None,
+        choose_entries(account=account, request=request, checkpoint=checkpoint),
     )
     return GenerationJob(
         account=account,
@@ -116,32 +141,13 @@ def _new_job(
         checkpoint=checkpoint,
         kind=resolved.kind,
         request=resolved.to_json(),
+        result={"safety": judgement} if judgement else {},
         num_images=resolved.num_images,
         weight=entitlements.weight,
         work_tflop=work_tflop(checkpoint, resolved),
-        progress_total=resolved.steps * resolved.num_images,
+        progress_total=row_steps(resolved, checkpoint.family if checkpoint else ""),
         queued_at=now,
         deadline_at=now + timedelta(seconds=settings.QUEUE_TTL_S),
-    )
-
-
-def checkpoint_defaults(checkpoint: CatalogEntry) -> CheckpointDefaults:
-    """The catalogue's row as the request module understands it."""
-    defaults, facts = checkpoint.defaults, facts_of(checkpoint.family)
-    sampler, schedule = read_name(defaults["sampler"])
-    return CheckpointDefaults(
-        native_px=checkpoint.native_px,
-        min_side_px=checkpoint.min_side_px,
-        max_side_px=checkpoint.max_side_px,
-        max_native_side_px=checkpoint.max_native_side_px,
-        steps=int(defaults["steps"]),
-        guidance_scale=float(defaults["guidance_scale"]),
-        sampler=sampler,
-        schedule=schedule,
-        negative_prompt=str(defaults.get("negative_prompt", "")),
-        samplers=facts.samplers if facts else tuple(Sampler),
-        schedules=facts.schedules if facts else ANY_SCHEDULE,
-        side_multiple_px=facts.side_multiple_px if facts else SIDE_MULTIPLE_PX,
     )
 
 
@@ -158,7 +164,7 @@ def _accept(job: GenerationJob, account: Account, entitlements: Entitlements, no
         actor=job.api_key.ref if job.api_key is not None else account.ref,
         subject=job.ref,
         account_id=account.pk,
-        data={"checkpoint": job.checkpoint.name, "images": job.num_images},
+        data={"kind": job.kind, "checkpoint": job.request["checkpoint"], "images": job.num_images},
         now=now,
     )
     notify_queued()
@@ -200,7 +206,10 @@ def cancel_job(*, job: GenerationJob, actor: Ref, now: datetime) -> GenerationJo
         current.save(update_fields=["is_cancel_requested", "state", "finished_at"])
         _record_cancel(current, actor, now)
         notify_cancel()
-        notify_changed(current.pk)
+        if current.is_terminal:
+            announce_end(current, links_end_at=artifact_expiry(current), now=now)
+        else:
+            notify_changed(current.pk)
     return current
 
 

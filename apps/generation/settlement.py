@@ -25,13 +25,15 @@ def release_reservation(job: GenerationJob) -> None:
         _report_missing(job)
 
 
-def charge(job: GenerationJob, *, now: datetime) -> None:
-    """Part: the job delivered all its images: its call counts and one usage event says what it was."""
+def charge(job: GenerationJob, *, pixels: int, now: datetime) -> None:
+    """Part: the job delivered all its images: its call counts and one usage event says what it was.
+
+    `pixels` are those of the files, all together.
+    """
     try:
         settle_calls(account_id=job.account_id, day=job.quota_day, count=1)
     except ReservationMissing:
         _report_missing(job)
-    resolved = job.resolved
     record_usage(
         job_id=job.pk,
         account_id=job.account_id,
@@ -39,8 +41,8 @@ def charge(job: GenerationJob, *, now: datetime) -> None:
         day=job.quota_day,
         calls=1,
         images=job.num_images,
-        pixels=job.num_images * resolved.width * resolved.height,
-        checkpoint=resolved.checkpoint,
+        pixels=pixels,
+        checkpoint=job.request["checkpoint"],
         now=now,
     )
 

@@ -8,26 +8,28 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 from django.db import OperationalError, connection
 
+from apps.artifacts.media import EXTENSIONS
 from apps.artifacts.services import NewArtifact
 from apps.artifacts.store import write_image
 from apps.audit.refs import Ref
 from apps.core.clock import now
 from apps.generation.faults import INTERNAL, Failure, failure_of
 from apps.generation.lifecycle import Lease, LeaseLost, fail_job, finish_cancel, finish_job, release_jobs
+from apps.generation.safety_policy import judgement_of
 from gpu_runtime.errors import RuntimeFault
 from gpu_runtime.messages import ImageDone, Timings
 
 log = logging.getLogger(__name__)
 
 SETTLER_THREADS = 2
-EXTENSION = "png"
 
 
 @dataclass(slots=True)
@@ -43,6 +45,8 @@ class RunningJob:
     """Row-steps done so far."""
     files: list[Future[NewArtifact]] = field(default_factory=list)
     """Images that are on disk or on their way there."""
+    notes: dict[int, Mapping[str, Any]] = field(default_factory=dict)
+    """What was found out about each image, by its index; JSON."""
 
 
 class Settler:
@@ -56,13 +60,15 @@ class Settler:
 
     def store(self, job: RunningJob, image: ImageDone) -> None:
         """Start writing one image."""
+        job.notes[image.index] = image.notes
         job.files.append(self._threads.submit(_write, job, image))
 
-    def succeed(self, job: RunningJob, timings: Timings) -> None:
-        """Finish the job once all its images are on disk."""
+    def succeed(self, job: RunningJob, timings: Timings, notes: Mapping[str, Any]) -> None:
+        """Finish the job once all its images are on disk; `notes` (JSON) are about the request as a whole."""
         delivered_at = time.monotonic()
         seconds = {name: round(getattr(timings, name), 4) for name in Timings.__slots__}
-        self._run(job, lambda: self._finish(job, seconds, delivered_at))
+        result = result_of(job, notes)
+        self._run(job, lambda: self._finish(job, seconds, delivered_at, result))
 
     def fail(self, job: RunningJob, fault: RuntimeFault) -> None:
         """End the job as failed, or hand it back when its fault may not repeat."""
@@ -80,7 +86,9 @@ class Settler:
         """Wait for everything that was started."""
         self._threads.shutdown(wait=True)
 
-    def _finish(self, job: RunningJob, seconds: dict[str, float], delivered_at: float) -> None:
+    def _finish(
+        self, job: RunningJob, seconds: dict[str, float], delivered_at: float, result: Mapping[str, Any]
+    ) -> None:
         """`seconds` are the runtime's timings; what storing took after them is added."""
         try:
             artifacts = [written.result() for written in job.files]
@@ -90,7 +98,14 @@ class Settler:
             self._fail(job, INTERNAL)
             return
         seconds |= {"store_s": round(time.monotonic() - delivered_at, 4)}
-        finish_job(lease=job.lease, artifacts=artifacts, timings=seconds, worker=self._worker, now=now())
+        finish_job(
+            lease=job.lease,
+            artifacts=artifacts,
+            timings=seconds,
+            worker=self._worker,
+            now=now(),
+            result=result,
+        )
 
     def _fail(self, job: RunningJob, failure: Failure) -> None:
         fail_job(lease=job.lease, failure=failure, worker=self._worker, now=now())
@@ -114,12 +129,28 @@ class Settler:
             self._on_settled(job.lease)
 
 
+def result_of(job: RunningJob, notes: Mapping[str, Any]) -> dict[str, Any]:
+    """What `GenerationJob.result` keeps: notes of each image and of the request, its caption by itself."""
+    result: dict[str, Any] = {}
+    if any(job.notes.values()):
+        result["images"] = [dict(job.notes[index]) for index in sorted(job.notes)]
+    if notes:
+        result["notes"] = dict(notes)
+    judgement = judgement_of([notes, *job.notes.values()])
+    if judgement:
+        result["safety"] = {"images": judgement}
+    if "caption" in notes:
+        result["caption"] = notes["caption"]
+    return result
+
+
 def _write(job: RunningJob, image: ImageDone) -> NewArtifact:
-    file = write_image(group=job.group, index=image.index, extension=EXTENSION, data=image.data)
+    extension = EXTENSIONS[image.media_type]
+    file = write_image(group=job.group, index=image.index, extension=extension, data=image.data)
     return NewArtifact(
         index=image.index,
         seed=image.seed,
-        extension=EXTENSION,
+        extension=extension,
         file=file,
         width=image.width,
         height=image.height,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from apps.audit.refs import Ref
 from apps.core.clock import now
-from apps.generation import idempotency, lifecycle, usage_rollup
+from apps.generation import idempotency, lifecycle, picture_store, usage_rollup
 from apps.generation.doorbell import ring
 from apps.generation.drain import is_draining
 from apps.generation.pump import run_pump
@@ -33,3 +33,8 @@ def count_uses() -> int:
 def forget_old_keys() -> int:
     """Drop idempotency records past their 48 hours."""
     return idempotency.forget_old_keys(now=now())
+
+
+def sweep_pictures() -> int:
+    """Delete pictures of requests that have ended."""
+    return picture_store.sweep_pictures(now=now())

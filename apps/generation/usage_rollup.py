@@ -61,7 +61,8 @@ def _uses(rows: Iterable[tuple[int, Any, datetime | None]]) -> tuple[dict[int, U
     for checkpoint_id, adapters, finished_at in rows:
         assert finished_at is not None  # a constraint: no job succeeds without
         jobs += 1
-        for entry_id in {checkpoint_id, *_adapter_ids(adapters)}:
+        used = {checkpoint_id} - {None}
+        for entry_id in {*used, *_adapter_ids(adapters)}:
             counts[entry_id] += 1
             last[entry_id] = max(last.get(entry_id, finished_at), finished_at)
     return {key: Uses(count=counts[key], last_at=last[key]) for key in counts}, jobs

@@ -128,6 +128,8 @@ def follow_job(job: GenerationJob, *, timeout_s: float) -> Iterator[GenerationJo
             job.refresh_from_db()
             connection.close()
             yield job
+            # Whoever follows may have looked at more of it.
+            connection.close()
             left_s = deadline - time.monotonic()
             if event is None or job.is_terminal or left_s <= 0:
                 return

@@ -63,6 +63,7 @@ class Appliance:
         settings: Mapping[str, str] | None = None,
         fsync: bool = True,
         postgres: Mapping[str, str] | None = None,
+        has_web: bool = True,
         has_housekeeping: bool = False,
         has_imports: bool = False,
         runtime: str = "fake",
@@ -81,7 +82,7 @@ class Appliance:
         self._gpu_command = tuple(gpu_command)
         self._runtime = runtime
         self._children = [
-            "web",
+            *(["web"] if has_web else []),
             *(["house"] if has_housekeeping else []),
             *(["imports"] if has_imports else []),
         ]
@@ -151,6 +152,8 @@ class Appliance:
         assert self._supervisor is not None
         if self._supervisor.poll() is not None:
             raise RuntimeError(f"the supervisor ended: {(self.folder / 'supervise.log').read_text()[-2000:]}")
+        if "web" not in self._children:
+            return bool(self.query("SELECT 1"))
         try:
             with Client(self.port, timeout_s=5) as client:
                 # Without a worker nobody is ready to generate.

@@ -15,7 +15,7 @@ from apps.catalog.imports.options import ImportOptions
 from apps.catalog.models import RESERVED_NAMES
 from apps.core.errors import InvalidField
 
-WEIGHT_SUFFIXES: Final = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".sft")
+WEIGHT_SUFFIXES: Final = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".sft", ".onnx")
 # Query parameters in which download links carry credentials.
 TOKEN_PARAMETERS: Final = frozenset({"token", "api_key", "apikey", "access_token"})
 # Hosts of the CivitAI kind: a page's address names the version whose file lies elsewhere.
@@ -130,6 +130,7 @@ GENERIC_FILES: Final = frozenset(
         "learned_embeds.safetensors",
         "learned_embeds.bin",
         "ip_adapter.safetensors",
+        "model.onnx",
     }
 )
 

@@ -9,6 +9,7 @@ from apps.catalog.choices import Kind, Visibility
 from apps.catalog.facts import EntryFacts
 from apps.catalog.imports.addresses import source_url_of
 from apps.catalog.imports.conversion import Converted
+from apps.catalog.imports.cut_outs import complete_details
 from apps.catalog.imports.options import ImportOptions
 from apps.catalog.imports.reimport import FINGERPRINT_KEY, SOURCE_KEY
 from apps.catalog.imports.sources.plan import Plan
@@ -55,7 +56,10 @@ def facts_for(
         description=options.description,
         aliases=options.aliases,
         components=converted.components,
-        details={**converted.details, SOURCE_KEY: source},
+        details={
+            **complete_details(converted.kind, converted.details, options),
+            SOURCE_KEY: source,
+        },
         defaults=options.defaults,
         trigger_words=options.trigger_words or converted.trigger_words,
         tags=options.tags,

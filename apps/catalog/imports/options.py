@@ -15,6 +15,7 @@ from django.core.validators import RegexValidator
 from apps.audit.refs import JsonValue
 from apps.catalog.choices import ImportSource, Kind, Visibility
 from apps.catalog.defaults import problem_of_overrides
+from apps.catalog.imports.given_details import check_details
 from apps.catalog.models import NAME_PATTERN, RESERVED_NAMES
 from apps.core.errors import InvalidField
 from gpu_runtime.weights.family_facts import FAMILY_FACTS
@@ -62,6 +63,8 @@ class ImportOptions:
     trigger_words: tuple[str, ...] = ()
     defaults: Mapping[str, JsonValue] = field(default_factory=dict)
     """Overrides of steps, guidance_scale, sampler, negative_prompt."""
+    details: Mapping[str, JsonValue] = field(default_factory=dict)
+    """What files do not tell: input_px, mean and std of a cut-out network."""
     token: str = field(default="", repr=False)
     """Credential for the source; kept in a file of its own until the import ends."""
     token_parameter: str = ""
@@ -85,6 +88,7 @@ class ImportOptions:
             "source": self.source.value,
             "visibility": self.visibility.value,
             "defaults": dict(self.defaults),
+            "details": dict(self.details),
         }
 
     @classmethod
@@ -115,6 +119,7 @@ def check_options(options: ImportOptions) -> None:
         raise InvalidField(field="family", problem=f"must be one of {', '.join(sorted(FAMILY_FACTS))}")
     if options.precision not in PRECISIONS:
         raise InvalidField(field="precision", problem=f"must be one of {', '.join(PRECISIONS)}")
+    check_details(options.details)
     _check_digest(options.expected_sha256)
     _check_token(options.token)
     _check_words("tags", options.tags, longest=60)

@@ -23,7 +23,9 @@ from apps.audit.refs import Ref
 from apps.catalog.choices import ImportPhase, Kind, Visibility
 from apps.catalog.files import remove_unused_files
 from apps.catalog.imports import lifecycle, reimport, staging
+from apps.catalog.imports.companions import place_imported
 from apps.catalog.imports.conversion import Converted, as_json, convert_files, inspect_files
+from apps.catalog.imports.cut_outs import complete_details
 from apps.catalog.imports.downloads import BACKOFF_S, SEGMENT_BYTES, Downloader
 from apps.catalog.imports.entry_facts import facts_for
 from apps.catalog.imports.failures import ImportFailure, Stopped
@@ -38,7 +40,6 @@ from apps.catalog.imports.verifying import hash_folder, verify_files
 from apps.catalog.imports.watch_files import mark_refused
 from apps.catalog.imports.work_aside import Keeper
 from apps.catalog.models import CatalogEntry, ModelImport
-from apps.catalog.services import place_entry
 from apps.core.clock import now
 from apps.core.errors import Conflict, DomainError
 from apps.core.fetch_policy import policy_from_settings
@@ -162,6 +163,8 @@ class _Run:
             return
         identified = self.keeper.aside(lambda: self.tools.inspect(path))
         lifecycle.note_identified(lease=self.lease, name=self.name, identified=as_json(identified), now=now())
+        # Refused before minutes of conversion rather than after.
+        complete_details(identified.kind, identified.details, self.options)
         self._require_store_space(plan, path)
         donors = self._donors(identified)
         self.stored_before = list_store()
@@ -218,7 +221,7 @@ class _Run:
         self._require_download_space(plan.total_bytes)
         digests = self.keeper.aside(lambda: self._download(plan))
         is_single = len(plan.files) == 1
-        return (self.files / plan.files[0].name if is_single else self.files), digests
+        return (self.files / (plan.files[0].name if is_single else plan.folder)), digests
 
     def _download(self, plan: Plan) -> dict[str, str]:
         self.progress.enter(ImportPhase.DOWNLOADING)
@@ -301,7 +304,7 @@ class _Run:
         facts = facts_for(self.row, self.options, plan, converted, name=self.name, fingerprint=fingerprint)
         try:
             self._finish(
-                lambda: place_entry(
+                lambda: place_imported(
                     facts=facts, actor=self.worker, now=now(), is_replacement=self.options.force
                 )
             )

@@ -325,6 +325,20 @@ def test_an_unknown_name_is_a_failure() -> None:
         get("http://nowhere.test/", FetchPolicy(), resolve=resolve)
 
 
+def test_a_name_whose_servers_say_nothing_is_given_up_in_time() -> None:
+    release = threading.Event()
+
+    def resolve(host: str, port: int) -> list[str]:
+        release.wait(10)
+        return ["127.0.0.1"]
+
+    started = time.monotonic()
+    with pytest.raises(FetchFailed, match="did not answer in time"):
+        get("http://slow.test/", FetchPolicy(), resolve=resolve, total_s=0.2)
+    assert time.monotonic() - started < 1.0
+    release.set()
+
+
 def test_abort_wakes_a_reader_that_nobody_else_would_wake(server: ModelServer) -> None:
     url = server.add_file("/a", bytes(500_000))
     server.fault("/a", Fault(stall_at=0.5))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -10,7 +11,8 @@ from pytest_django import DjangoDbBlocker
 
 from apps.core import clock as core_clock
 from apps.generation import drain, waiting
-from tests.apps.generation.engines import terminate_backends
+from gpu_runtime.messages import ImageEngine
+from tests.apps.generation.engines import MakePump, TestPump, hasten, terminate_backends
 from tests.apps.generation.studio import Studio
 from tests.cast import Cast, assemble_cast
 from tests.factories import make_checkpoint
@@ -48,3 +50,20 @@ def _studio(cast: Cast) -> Studio:
         strangers_key=cast.strangers_key,
         checkpoint=make_checkpoint(),
     )
+
+
+@pytest.fixture
+def make_pump(live: Studio, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakePump]:
+    """Pumps that are ended with the test."""
+    hasten(monkeypatch)
+    settings.RUNTIME = "fake"
+    settings.HEARTBEAT_S = 0.05
+    made: list[TestPump] = []
+
+    def make(build: Callable[[], ImageEngine] | None = None, *, device: str = "cpu") -> TestPump:
+        made.append(TestPump(build, device=device))
+        return made[-1]
+
+    yield make
+    for pump in made:
+        pump.end()

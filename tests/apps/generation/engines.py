@@ -15,8 +15,10 @@ from apps.generation.pump import Pump
 from gpu_runtime.config import EngineConfig
 from gpu_runtime.errors import RuntimeFault
 from gpu_runtime.fake import FakeEngine
-from gpu_runtime.messages import EngineProtocol, Event, ImageRequest
+from gpu_runtime.fake_tools import fake_tools
+from gpu_runtime.messages import EngineProtocol, Event, ImageEngine, ImageRequest, OnPixels
 from gpu_runtime.telemetry import TickKind, TickReport
+from gpu_runtime.workshop.workshop import Workshop
 from tests.apps.generation.studio import PATIENCE_S
 
 
@@ -33,10 +35,15 @@ class ScriptedEngine(FakeEngine):
     """How long every step says that it loaded weights; it does not take that time."""
     loads_reported: int = 0
 
-    def submit(self, request: ImageRequest) -> None:
+    def require_admissible(self, request: ImageRequest) -> None:
         if self.refusal is not None:
             raise self.refusal
-        super().submit(request)
+        super().require_admissible(request)
+
+    def submit(self, request: ImageRequest, *, on_pixels: OnPixels | None = None) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        super().submit(request, on_pixels=on_pixels)
 
     def step(self) -> list[Event]:
         if self.faults and self._held:
@@ -55,14 +62,16 @@ class TestPump(Pump):
 
     __test__ = False
 
-    def __init__(self, build: Callable[[], EngineProtocol] | None = None, *, device: str = "cpu") -> None:
+    def __init__(self, build: Callable[[], ImageEngine] | None = None, *, device: str = "cpu") -> None:
         super().__init__(device=device)
         self.builds = 0
         self._build = build
 
     def _build_engine(self) -> EngineProtocol:
         self.builds += 1
-        return self._build() if self._build is not None else super()._build_engine()
+        if self._build is None:
+            return super()._build_engine()
+        return Workshop(self._build(), fake_tools())
 
     def run_until(self, is_done: Callable[[], bool]) -> None:
         deadline = time.monotonic() + PATIENCE_S
@@ -74,11 +83,15 @@ class TestPump(Pump):
         self._end_session()
 
 
+MakePump = Callable[..., TestPump]
+
+
 def hasten(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits that a person would not notice, shortened to what a test does not."""
     monkeypatch.setattr(pump_session, "IDLE_WAIT_S", 0.02)
     monkeypatch.setattr(pump_session, "POLL_S", 0.05)
-    monkeypatch.setattr(pump_session, "PROGRESS_INTERVAL_S", 0.0)
+    monkeypatch.setattr("apps.generation.progress.PROGRESS_INTERVAL_S", 0.0)
+    monkeypatch.setattr("apps.generation.progress.PREVIEW_INTERVAL_S", 0.0)
     monkeypatch.setattr("apps.generation.pump.RECONNECT_S", 0.01)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-from functools import partial
 from pathlib import Path
 
 
@@ -18,13 +17,16 @@ def prepare_engine(folder: Path) -> None:
 
     from gpu_runtime import factory
     from gpu_runtime.engine import Engine
+    from gpu_runtime.workshop.torch_tools import torch_tools
+    from gpu_runtime.workshop.workshop import Workshop
     from tests.gpu_runtime.faulty_family import Faults
     from tests.gpu_runtime.tiny_models import save_checkpoint
 
     # Threads of a parallel region would not survive the fork.
     torch.set_num_threads(1)
     save_checkpoint(folder)
-    factory.build_engine = partial(Engine, families={"sd15": Faults().load})
+    families = {"sd15": Faults().load}
+    factory.build_engine = lambda config: Workshop(Engine(config, families=families), torch_tools("cpu"))
 
 
 def main(folder: str, arguments: list[str]) -> None:

@@ -9,8 +9,10 @@ from apps.catalog.errors import EntryDisabled, FamilyMismatch, LoraNotFound, Vae
 from apps.core.errors import InvalidField
 from apps.generation.adapters import entries_of
 from apps.generation.models import GenerationJob
-from apps.generation.pump_session import image_request
-from apps.generation.request import LoraWish, ResolvedRequest, UsedAdapters, UsedEntry, UsedLora
+from apps.generation.resolved import ResolvedRequest
+from apps.generation.used import UsedAdapters, UsedEntry, UsedLora
+from apps.generation.wishes import LoraWish
+from apps.generation.work_plan import work_request
 from gpu_runtime.messages import EmbeddingRef, ImageRequest, LoraRef, Sampler, SigmaSchedule, VaeRef
 from tests.apps.generation.studio import Studio, claim_one, on_record
 from tests.factories import make_adapter, make_checkpoint
@@ -18,7 +20,9 @@ from tests.factories import make_adapter, make_checkpoint
 
 def handed_over(job: GenerationJob) -> ImageRequest:
     """The job as the pump hands it to the engine."""
-    return image_request(job, job.checkpoint, entries_of([job.resolved]))
+    request = work_request(job, entries_of([job])).image
+    assert request is not None
+    return request
 
 
 def test_adapters_are_stored_by_entry_under_their_own_names(studio: Studio) -> None:
@@ -52,10 +56,15 @@ def test_the_engine_is_handed_files_and_strengths(studio: Studio) -> None:
     )
 
 
-def test_a_request_without_adapters_costs_no_query(studio: Studio, django_assert_num_queries: object) -> None:
-    job = studio.submit()
-    with django_assert_num_queries(0):  # type: ignore[operator]  # pytest-django's fixture is untyped
-        assert entries_of([job.resolved]) == {}
+def test_entries_of_any_number_of_jobs_cost_one_query(
+    studio: Studio, django_assert_num_queries: object
+) -> None:
+    lora = make_adapter("ink")
+    jobs = [studio.submit(), studio.submit(loras=(LoraWish(name="ink"),))]
+    with django_assert_num_queries(1):  # type: ignore[operator]  # pytest-django's fixture is untyped
+        assert entries_of(jobs).keys() == {studio.checkpoint.pk, lora.pk}
+    with django_assert_num_queries(0):  # type: ignore[operator]
+        assert entries_of([]) == {}
 
 
 @pytest.mark.parametrize(
@@ -129,8 +138,6 @@ def test_a_strangers_private_lora_does_not_exist(studio: Studio) -> None:
     [
         ({"loras": (LoraWish(name="a"),) * 2}, "loras must name each LoRA once"),
         ({"loras": tuple(LoraWish(name=f"l{i}") for i in range(9))}, "loras must be at most 8, not 9"),
-        ({"loras": (LoraWish(name="a", scale=4.5),)}, "lora_scale must be -4.0 to 4.0, not 4.5"),
-        ({"loras": (LoraWish(name="a", scale=float("nan")),)}, "lora_scale must be -4.0 to 4.0, not nan"),
         ({"embeddings": tuple(f"e{i}" for i in range(17))}, "embeddings must be at most 16, not 17"),
         ({"vae": "a\0b"}, "vae must not contain the character NUL (U+0000)"),
     ],
@@ -141,6 +148,12 @@ def test_what_can_never_be_right_is_refused_before_the_catalogue_is_asked(
     with pytest.raises(InvalidField) as refusal:
         studio.submit(**fields)
     assert str(refusal.value) == problem
+
+
+@pytest.mark.parametrize("scale", [4.5, -4.5, float("nan")])
+def test_a_scale_out_of_range_is_refused_where_it_is_said(scale: float) -> None:
+    with pytest.raises(InvalidField, match=f"^lora_scale must be -4.0 to 4.0, not {scale}$"):
+        LoraWish(name="a", scale=scale)
 
 
 def test_jobs_of_earlier_versions_are_read_as_without_adapters(studio: Studio) -> None:

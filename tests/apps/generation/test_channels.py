@@ -12,7 +12,8 @@ from apps.core.clock import now
 from apps.core.listen import Listener
 from apps.generation.channels import GPU, JOB
 from apps.generation.errors import QueueFull
-from apps.generation.lifecycle import lease_of, reap_crashed, release_jobs, report_progress
+from apps.generation.lifecycle import lease_of, reap_crashed, release_jobs
+from apps.generation.progress import report_progress
 from apps.generation.services import cancel_job
 from tests.apps.generation.studio import WORKER, Studio, claim_one, finish, worker_ref
 from tests.factories import give_plan

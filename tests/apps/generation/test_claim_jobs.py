@@ -15,9 +15,9 @@ from apps.generation.lifecycle import (
     list_cancel_requests,
     release_jobs,
     renew_leases,
-    report_progress,
 )
 from apps.generation.models import GenerationJob
+from apps.generation.progress import report_progress
 from apps.generation.services import cancel_job
 from apps.plans.models import Plan
 from tests.apps.generation.studio import (

@@ -30,6 +30,7 @@ def test_the_operators_settings_reach_the_engine(settings: Any) -> None:
         keep_alive_s=60.0,
         compile="whole",
         compile_cache=str(settings.HOME_DIR / "compiled"),
+        learned=str(settings.HOME_DIR / "learned"),
         fp8=True,
         exact_rows=8,
     )

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from apps.generation.faults import EXPIRED, FAILURES, HUNG, INTERNAL, QUARANTINED, failure_of
+from apps.generation.faults import EXPIRED, FAILURES, HUNG, INTERNAL, QUARANTINED, Failure, failure_of
 from gpu_runtime import errors
-from gpu_runtime.errors import OutOfMemory, RuntimeFault
+from gpu_runtime.errors import OutOfMemory, PictureUnusable, RuntimeFault
 
 
 def every_fault(base: type[RuntimeFault] = RuntimeFault) -> Iterator[type[RuntimeFault]]:
@@ -16,12 +16,19 @@ def every_fault(base: type[RuntimeFault] = RuntimeFault) -> Iterator[type[Runtim
 
 
 def runtime_faults() -> list[type[RuntimeFault]]:
-    return [fault for fault in every_fault() if fault.__module__.startswith("gpu_runtime.")]
+    """But for those of pictures, which bring their own code and message."""
+    ours = [fault for fault in every_fault() if fault.__module__.startswith("gpu_runtime.")]
+    return [fault for fault in ours if not issubclass(fault, PictureUnusable)]
 
 
 @pytest.mark.parametrize("fault", runtime_faults(), ids=lambda fault: fault.__name__)
 def test_every_fault_of_the_runtime_is_in_the_table(fault: type[RuntimeFault]) -> None:
     assert failure_of(fault("secret details")) is not INTERNAL
+
+
+def test_faults_of_pictures_are_told_in_their_own_words() -> None:
+    fault = PictureUnusable("No face was found in the target.", code="no_face")
+    assert failure_of(fault) == Failure("no_face", "No face was found in the target.")
 
 
 def test_the_table_names_nothing_else() -> None:

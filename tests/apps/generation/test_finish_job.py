@@ -67,7 +67,8 @@ def test_finishing_writes_state_images_charge_and_audit(studio: Studio, clock: F
         "day": job.quota_day,
         "calls": 1,
         "images": 2,
-        "pixels": 2 * 128 * 64,
+        # Of the files.
+        "pixels": 2 * 8 * 8,
         "checkpoint": "tiny",
         "at": clock.now(),
     }
@@ -129,7 +130,7 @@ def test_a_stale_fence_writes_nothing(
     assert on_record() == before
 
 
-@pytest.mark.parametrize("broken", ["record_artifacts", "charge", "record", "notify_changed"])
+@pytest.mark.parametrize("broken", ["record_artifacts", "charge", "record", "announce_end"])
 def test_a_failure_anywhere_in_finishing_leaves_nothing_of_it(
     studio: Studio, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:

@@ -75,7 +75,7 @@ def test_an_empty_appliance_passes(db: None) -> None:
     assert violations() == {}
     lines = check().splitlines()
     assert lines[0] == "jobs: none"
-    assert len(lines) == 11
+    assert len(lines) == 12
     assert all(line.endswith(" holds") for line in lines[1:])
 
 
@@ -300,7 +300,7 @@ def test_the_command_fails_names_the_check_and_shows_some_or_all(
     text = output.getvalue()
     assert f"  {'every audited job has a row':<52} 7 violated" in text
     assert text.count("was accepted according to the audit trail but has no row") == shown
-    assert text.count(" holds") == 9
+    assert text.count(" holds") == 10
 
 
 def test_the_command_changes_nothing(

@@ -157,6 +157,16 @@ def test_a_resident_checkpoint_learns_of_its_pin_and_of_its_end(
     assert [(ref.name, ref.is_pinned) for ref in engine.warmed] == [("newly", True), ("no-more", False)]
 
 
+def test_weights_of_operations_are_no_checkpoint_to_warm(
+    policies: ModelPolicies, engine: RecordingEngine
+) -> None:
+    make_adapter("sharper", kind="upscaler", digest="u", residency_policy="pinned")
+    engine.digests = ("u", "deleted")
+    policies.apply()
+    assert not engine.warmed
+    assert engine.unloaded == ["deleted"]
+
+
 def test_of_two_names_for_one_digest_the_pinned_one_decides(
     policies: ModelPolicies, engine: RecordingEngine
 ) -> None:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from apps.artifacts.models import Artifact
 from apps.artifacts.store import write_image
 from apps.core.clock import now
 from apps.core.listen import Listener, ListenerLost
 from apps.generation import drain, heartbeat, pump_session
+from apps.generation.adapters import entries_of
+from apps.generation.choices import ControlType, Kind
 from apps.generation.faults import HUNG, Failure
+from apps.generation.image_requests import request_id_of, runtime_priority
+from apps.generation.lifecycle import lease_of
 from apps.generation.models import GenerationJob, GpuWorker
-from apps.generation.pump_session import image_request, runtime_priority
+from apps.generation.pictures import BytesSource, take_picture
 from apps.generation.services import cancel_job
 from apps.generation.watchdog import EXIT_DEVICE_LOST
+from apps.generation.wishes import DetectWish
+from apps.generation.work_plan import work_request
 from apps.generation.workers import worker_name
 from gpu_runtime.config import EngineConfig
 from gpu_runtime.errors import DeviceLost, UnsupportedCombination
@@ -32,10 +39,10 @@ from gpu_runtime.messages import (
     Timings,
 )
 from tests.apps.generation.engines import (
+    MakePump,
     ScriptedEngine,
     TestPump,
     count_sessions,
-    hasten,
     separate_connection,
     terminate_backends,
 )
@@ -53,25 +60,6 @@ from tests.apps.generation.studio import (
     trail,
     usage,
 )
-
-MakePump = Callable[..., TestPump]
-
-
-@pytest.fixture
-def make_pump(live: Studio, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakePump]:
-    """Pumps that are ended with the test."""
-    hasten(monkeypatch)
-    settings.RUNTIME = "fake"
-    settings.HEARTBEAT_S = 0.05
-    made: list[TestPump] = []
-
-    def make(build: Callable[[], EngineProtocol] | None = None, *, device: str = "cpu") -> TestPump:
-        made.append(TestPump(build, device=device))
-        return made[-1]
-
-    yield make
-    for pump in made:
-        pump.end()
 
 
 def slow_engine(step_ms: float = 4.0) -> ScriptedEngine:
@@ -91,6 +79,11 @@ def worker_row() -> GpuWorker:
     return GpuWorker.objects.get()
 
 
+def pixels_of(data: bytes) -> bytes:
+    with Image.open(io.BytesIO(data)) as image:
+        return image.tobytes()
+
+
 def test_queued_jobs_are_claimed_run_and_delivered(live: Studio, make_pump: MakePump) -> None:
     one = live.submit("one", seed=4, width=64, height=64, num_images=2)
     two = live.submit("two", by_stranger=True)
@@ -101,8 +94,8 @@ def test_queued_jobs_are_claimed_run_and_delivered(live: Studio, make_pump: Make
         (0, 4, 64, 64),
         (1, 5, 64, 64),
     ]
-    assert [image.file_path.read_bytes() for image in stored] == [
-        fake_png("one", seed, width=64, height=64) for seed in (4, 5)
+    assert [pixels_of(image.file_path.read_bytes()) for image in stored] == [
+        pixels_of(fake_png("one", seed, width=64, height=64)) for seed in (4, 5)
     ]
     row = reread(one)
     assert (row.attempt, row.crashes, row.progress_step, row.progress_total) == (1, 0, 50, 50)
@@ -173,6 +166,19 @@ def test_loading_weights_does_not_count_as_time_of_steps(live: Studio, make_pump
     make_pump(lambda: loading).run_until(lambda: has_ended(job))
     assert loading.loads_reported > 0
     assert worker_row().step_ms == 0
+
+
+def test_operations_on_pictures_do_not_count_as_steps(live: Studio, make_pump: MakePump) -> None:
+    data = fake_png("a cat", 1, width=64, height=64)
+    picture = take_picture(BytesSource(data), field="image", now=now())
+    job = live.submit(
+        checkpoint="", kind=Kind.DETECT, image=picture, detect=DetectWish(type=ControlType.CANNY)
+    )
+    pump = make_pump(slow_engine)
+    pump.run_until(lambda: has_ended(job))
+    assert states(job) == ["succeeded"]
+    assert pump.session is not None
+    assert (pump.session.step_ms, pump.session.tflop_ms) == (0.0, 0.0)
 
 
 def test_a_cancel_request_stops_a_running_job_and_leaves_its_neighbour_alone(
@@ -557,8 +563,12 @@ def test_what_the_engine_gets_is_the_job(live: Studio) -> None:
         guidance_scale=2.5,
     )
     claimed = claim_one()
-    assert image_request(claimed, live.checkpoint, {}) == ImageRequest(
-        request_id=image_request(claimed, live.checkpoint, {}).request_id,
+    entries = entries_of([claimed])
+    request = work_request(claimed, entries)
+    assert (request.before, request.after, request.results, request.pictures) == ((), (), (), {})
+    assert request.request_id == request_id_of(lease_of(claimed))
+    assert request.image == ImageRequest(
+        request_id=request.request_id,
         checkpoint=CheckpointRef(name="tiny", family="sd15", path="/nowhere/tiny", digest="0" * 64),
         prompt="a cat",
         negative_prompt="fog",
@@ -575,7 +585,8 @@ def test_what_the_engine_gets_is_the_job(live: Studio) -> None:
         is_isolated=False,
     )
     GenerationJob.objects.filter(pk=job.pk).update(crashes=1)
-    assert image_request(reread(job), live.checkpoint, {}).is_isolated is True
+    again = work_request(reread(job), entries)
+    assert again.is_isolated is True and again.image is not None and again.image.is_isolated is True
 
 
 @pytest.mark.parametrize(

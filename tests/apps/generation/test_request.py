@@ -8,16 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apps.core.errors import InvalidField
+from apps.generation.checkpoint_defaults import CheckpointDefaults
 from apps.generation.choices import Kind
-from apps.generation.request import (
-    MAX_DRAWN_SEED,
-    MAX_SEED,
-    CheckpointDefaults,
-    GenerationRequest,
-    ResolvedRequest,
-    denoised_size,
-    resolve,
-)
+from apps.generation.request import MAX_SEED, GenerationRequest
+from apps.generation.resolved import ResolvedRequest
+from apps.generation.resolving import MAX_DRAWN_SEED, resolve
+from apps.generation.sizes import denoised_size
 from gpu_runtime.messages import Sampler
 
 DEFAULTS = CheckpointDefaults(
@@ -139,7 +135,7 @@ def test_a_missing_seed_is_drawn_from_what_signed_clients_can_send_back(
         asked.append(exclusive)
         return exclusive - 1
 
-    monkeypatch.setattr("apps.generation.request.secrets.randbelow", largest)
+    monkeypatch.setattr("apps.generation.resolving.secrets.randbelow", largest)
     assert resolve(request(), DEFAULTS).seed == MAX_DRAWN_SEED == 2**31 - 1
     assert asked == [2**31]
 

@@ -4,8 +4,9 @@ import pytest
 
 from apps.core.errors import NotFound
 from apps.generation.faults import INTERNAL
-from apps.generation.lifecycle import fail_job, lease_of, report_progress
+from apps.generation.lifecycle import fail_job, lease_of
 from apps.generation.models import GenerationJob, GpuWorker
+from apps.generation.progress import report_progress
 from apps.generation.selectors import access_job, estimate_s, list_artifacts, queue_position
 from gpu_runtime.batching.cost import price_of
 from tests.apps.generation.studio import Studio, claim_one, finish, reread, worker_ref

@@ -77,7 +77,7 @@ def settling(live: Studio) -> Iterator[Fixture]:
 
 def test_success_stores_files_then_rows_with_timings(live: Studio, settling: Fixture) -> None:
     settling.store_images()
-    settling.settler.succeed(settling.running, TIMINGS)
+    settling.settler.succeed(settling.running, TIMINGS, {})
     settling.close()
     row = reread(settling.job)
     assert row.state == "succeeded"
@@ -90,6 +90,8 @@ def test_success_stores_files_then_rows_with_timings(live: Studio, settling: Fix
         "decode_s": 0.25,
         "encode_image_s": 0.05,
         "total_s": 1.6,
+        "before_s": 0.0,
+        "after_s": 0.0,
     }
     assert [image.file_path.read_bytes() for image in Artifact.objects.all()] == [png_bytes()] * 2
     assert usage(live.account) == (0, 1)
@@ -108,7 +110,7 @@ def test_a_full_disk_fails_the_job_with_internal_error(
 
     monkeypatch.setattr(settler_module, "write_image", full_for_the_second)
     settling.store_images()
-    settling.settler.succeed(settling.running, TIMINGS)
+    settling.settler.succeed(settling.running, TIMINGS, {})
     settling.close()
     assert (states(settling.job), reread(settling.job).error_code) == (["failed"], "internal_error")
     assert (usage(live.account), Artifact.objects.count()) == ((0, 0), 0)
@@ -143,7 +145,7 @@ def test_the_result_of_a_lost_lease_is_dropped(live: Studio, settling: Fixture) 
     release_jobs(leases=[settling.running.lease], worker=worker_ref(), now=now())
     before = on_record()
     settling.store_images()
-    settling.settler.succeed(settling.running, TIMINGS)
+    settling.settler.succeed(settling.running, TIMINGS, {})
     settling.close()
     assert on_record() == before
 
@@ -158,7 +160,7 @@ def test_what_cannot_be_settled_stays_running_for_the_reaper(
     monkeypatch.setattr(settler_module, "finish_job", fail)
     before = on_record()
     settling.store_images()
-    settling.settler.succeed(settling.running, TIMINGS)
+    settling.settler.succeed(settling.running, TIMINGS, {})
     settling.close()
     assert on_record() == before
     assert states(settling.job) == ["running"]

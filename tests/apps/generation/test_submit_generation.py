@@ -85,6 +85,8 @@ def test_an_accepted_request_becomes_one_queued_job(studio: Studio, clock: Froze
         "started_at": None,
         "finished_at": None,
         "timings": {},
+        "result": {},
+        "webhook": None,
         "error_code": "",
         "error_message": "",
     }
@@ -102,7 +104,7 @@ def test_it_is_audited_with_the_key_as_actor(studio: Studio) -> None:
     assert (event.actor_kind, event.actor_id) == ("api_key", str(studio.key.pk))
     assert (event.subject_kind, event.subject_id) == ("generation_job", str(job.pk))
     assert event.account_id == studio.account.pk
-    assert event.data == {"checkpoint": "tiny", "images": 2}
+    assert event.data == {"kind": "txt2img", "checkpoint": "tiny", "images": 2}
 
 
 def test_the_quota_day_is_the_accounts_own(studio: Studio, clock: FrozenClock) -> None:

@@ -11,8 +11,9 @@ from django.db import connection
 
 from apps.core.clock import now
 from apps.generation import waiting
-from apps.generation.lifecycle import lease_of, report_progress
+from apps.generation.lifecycle import lease_of
 from apps.generation.models import GenerationJob
+from apps.generation.progress import report_progress
 from apps.generation.services import cancel_job
 from apps.generation.waiting import JobWatcher, follow_job, wait_for_job
 from tests.apps.generation.engines import separate_connection, terminate_backends

@@ -21,6 +21,8 @@ from gpu_runtime.weights.variants import ORDERS, common_variant, variant_of, wit
 SAFE: Final = (".safetensors", ".sft")
 PICKLED: Final = (".ckpt", ".pt", ".pth", ".bin")
 WEIGHTS: Final = (*SAFE, *PICKLED)
+ONNX: Final = ".onnx"
+ONNX_PLACE: Final = re.compile(r"(onnx/)?[^/]+\.onnx")
 # Configurations, tokenizers and vocabularies.
 SIDE_FILES: Final = (".json", ".txt", ".model", ".spm", ".jinja")
 # The same weights for other frameworks, or not weights at all although they end like some.
@@ -31,6 +33,9 @@ SHARD: Final = re.compile(r"-\d{5}-of-\d{5}")
 # Judges images after the fact; the appliance has its own, and these are as large as a text encoder.
 SKIPPED_COMPONENTS: Final = frozenset({"safety_checker"})
 SHOWN: Final = 8
+ADAPTER: Final = re.compile(r"ip[-_]?adapter")
+SMALLER_ENCODER: Final = re.compile(r"vit[-_]?h")
+ENCODER_FOLDER: Final = "image_encoder"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,13 +66,14 @@ def choose_files(
     root = [item for item in usable if "/" not in item.name]
     if any(item.name == "config.json" for item in root) and _weights(root):
         return _with_weights(_folder(root, ORDERS[options.precision]), safe, options)
-    return [_single(usable, safe, options)]
+    single = _single(usable, safe, options)
+    return [single, *_encoder_beside(single, safe, options)]
 
 
 def _one_file(listed: list[Listed], options: ImportOptions) -> list[Listed]:
     for item in listed:
         if item.name == options.file:
-            return [item]
+            return [item, *_encoder_beside(item, listed, options)]
     # A folder of the repository, such as one of many ControlNets.
     prefix = options.file.rstrip("/") + "/"
     inside = [item for item in listed if item.name.startswith(prefix) and not FOREIGN.search(item.name)]
@@ -151,6 +157,9 @@ def _single(listed: list[Listed], everything: list[Listed], options: ImportOptio
     candidates = [item for item in weights if "/" not in item.name] or weights
     candidates = [item for item in candidates if item.name.endswith(SAFE)] or candidates
     if not candidates:
+        # Cut-out networks are published in no other format; deeper down lie conversions of larger models.
+        candidates = [item for item in everything if ONNX_PLACE.fullmatch(item.name.lower())]
+    if not candidates:
         raise no_weights(options.address, everything)
     if len(candidates) == 1:
         return candidates[0]
@@ -165,6 +174,31 @@ def _single(listed: list[Listed], everything: list[Listed], options: ImportOptio
         "choose_file",
         f"{options.address} has several models; name one file of {_show(candidates)}.",
     )
+
+
+def _encoder_beside(item: Listed, listed: Sequence[Listed], options: ImportOptions) -> list[Listed]:
+    """The encoder of pictures in an IP-adapter's repository: the adapter is of no use without it.
+
+    Not for a file of a known digest, which is asked for by itself, nor for adapters that see with others.
+    """
+    file = PurePosixPath(item.name)
+    if options.expected_sha256 or not ADAPTER.search(file.name.lower()) or "faceid" in file.name.lower():
+        return []
+    folders = [
+        config.parent
+        for config in (PurePosixPath(each.name) for each in listed)
+        if config.name == "config.json" and config.parent.name == ENCODER_FOLDER
+    ]
+    # h94's repository, whose layout others took over: ViT-H is with the adapters for SD 1, which were first.
+    first = PurePosixPath("models", ENCODER_FOLDER) if SMALLER_ENCODER.search(file.name.lower()) else None
+    preferred = [
+        each for each in (first, file.parent / ENCODER_FOLDER, PurePosixPath(ENCODER_FOLDER)) if each
+    ]
+    folder = next((each for each in preferred if each in folders), folders[0] if len(folders) == 1 else None)
+    if folder is None:
+        return []
+    inside = [each for each in listed if PurePosixPath(each.name).parent == folder]
+    return _folder(inside, ORDERS[options.precision])
 
 
 def _stem(name: str) -> str:

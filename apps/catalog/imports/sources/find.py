@@ -16,7 +16,7 @@ from apps.catalog.imports.addresses import clean_name
 from apps.catalog.imports.failures import ImportFailure, Stopped
 from apps.catalog.imports.options import ImportOptions
 from apps.catalog.imports.sources.answers import Transient
-from apps.catalog.imports.sources.choose import WEIGHTS
+from apps.catalog.imports.sources.choose import ONNX, WEIGHTS
 from apps.catalog.imports.sources.hub import plan_repository
 from apps.catalog.imports.sources.plan import Plan
 from apps.catalog.imports.sources.url import plan_download
@@ -73,7 +73,7 @@ def _plan_folder(options: ImportOptions, files_dir: Path) -> Plan:
     path = Path(options.address)
     if not path.exists():
         raise ImportFailure("source_not_found", f"{path} is no longer there.")
-    if path.is_dir() and not any(file.name.lower().endswith(WEIGHTS) for file in path.rglob("*")):
+    if path.is_dir() and not any(file.name.lower().endswith((*WEIGHTS, ONNX)) for file in path.rglob("*")):
         held = ", ".join(sorted(file.name for file in path.iterdir())[:8]) or "nothing"
         raise ImportFailure("no_weights", f"{path.name} has no weights: it holds {held}.")
     return Plan(path=_without_links(path, options, files_dir), name=clean_name(path.name))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 HTML_TYPES: Final = frozenset({"text/html", "application/xhtml+xml"})
@@ -50,3 +50,11 @@ class Plan:
     def total_bytes(self) -> int:
         """Of all files whose size is known."""
         return sum(file.size or 0 for file in self.files)
+
+    @property
+    def folder(self) -> str:
+        """The deepest folder below the import's own that holds all files: a model may be a part of a
+        repository."""
+        parents = [PurePosixPath(file.name).parent for file in self.files]
+        shared = [parents[0], *parents[0].parents] if parents else [PurePosixPath()]
+        return str(next(each for each in shared if all(parent.is_relative_to(each) for parent in parents)))

@@ -8,6 +8,7 @@ import pytest
 
 from apps.catalog.imports.failures import ImportFailure
 from apps.catalog.imports.sources.choose import Listed, choose_files
+from apps.catalog.imports.sources.plan import Plan, RemoteFile
 from tests.apps.catalog.imports.studio import hub
 
 SDXL_INDEX: dict[str, Any] = {
@@ -219,3 +220,64 @@ def test_nothing_to_take() -> None:
 def test_names_that_lead_elsewhere_are_not_taken(name: str) -> None:
     assert refusal([name])[0] == "no_weights"
     assert refusal([name], file=name)[0] == "file_not_found"
+
+
+H94 = [
+    "README.md",
+    "models/image_encoder/config.json",
+    "models/image_encoder/model.safetensors",
+    "models/image_encoder/pytorch_model.bin",
+    "models/ip-adapter_sd15.bin",
+    "models/ip-adapter_sd15.safetensors",
+    "sdxl_models/image_encoder/config.json",
+    "sdxl_models/image_encoder/model.safetensors",
+    "sdxl_models/image_encoder/pytorch_model.bin",
+    "sdxl_models/ip-adapter-plus_sdxl_vit-h.safetensors",
+    "sdxl_models/ip-adapter_sdxl.safetensors",
+]
+
+
+@pytest.mark.parametrize(
+    ("file", "encoder"),
+    [
+        ("models/ip-adapter_sd15.safetensors", "models"),
+        ("sdxl_models/ip-adapter_sdxl.safetensors", "sdxl_models"),
+        ("sdxl_models/ip-adapter-plus_sdxl_vit-h.safetensors", "models"),
+    ],
+)
+def test_an_ip_adapter_brings_the_encoder_it_sees_with(file: str, encoder: str) -> None:
+    beside = [f"{encoder}/image_encoder/config.json", f"{encoder}/image_encoder/model.safetensors"]
+    assert choose(H94, file=file) == sorted([file, *beside])
+    # Asked for by its digest, or by a pattern, it comes alone.
+    assert choose(H94, file=file, expected_sha256="0" * 64) == [file]
+    assert choose(H94, file_patterns=(file,)) == [file]
+
+
+def test_an_ip_adapter_without_an_encoder_beside_it_comes_alone() -> None:
+    assert choose(["ip_adapter.safetensors", "workflow.json"]) == ["ip_adapter.safetensors"]
+    assert choose([*H94, "ip-adapter-faceid_sd15.bin"], file="ip-adapter-faceid_sd15.bin") == [
+        "ip-adapter-faceid_sd15.bin"
+    ]
+    assert choose(H94, file="models/image_encoder") == H94[1:3]
+
+
+def test_an_onnx_file_is_taken_where_there_is_nothing_else() -> None:
+    assert choose(["README.md", "onnx/model.onnx"]) == ["onnx/model.onnx"]
+    assert choose(["onnx/model.onnx", "model.safetensors"]) == ["model.safetensors"]
+    assert choose(SDXL, SDXL_INDEX, file="text_encoder/model.onnx") == ["text_encoder/model.onnx"]
+    assert refusal(["a.onnx", "b.onnx"])[0] == "choose_file"
+
+
+@pytest.mark.parametrize(
+    ("names", "folder"),
+    [
+        (["config.json", "unet/a.bin"], "."),
+        (["canny/config.json", "canny/model.safetensors"], "canny"),
+        (["a/b/c.bin", "a/d/e.bin"], "a"),
+        (["models/x/config.json", "sdxl/ip-adapter.bin"], "."),
+        ([], "."),
+    ],
+)
+def test_a_model_lies_in_the_deepest_folder_that_holds_it(names: list[str], folder: str) -> None:
+    files = tuple(RemoteFile(name=name, url="", size=1) for name in names)
+    assert Plan(files=files).folder == folder
