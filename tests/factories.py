@@ -22,10 +22,11 @@ from apps.artifacts.services import NewArtifact, record_artifacts
 from apps.audit.refs import SYSTEM
 from apps.catalog.models import CatalogEntry
 from apps.core import clock
+from apps.generation.choices import Kind
 from apps.plans.models import Plan
 from apps.plans.services import set_plan
 
-FREE_LIMITS = {"calls_per_day": 100, "queue_depth": 20, "max_samples": 15, "kinds": ["txt2img"]}
+FREE_LIMITS = {"calls_per_day": 100, "queue_depth": 20, "max_samples": 15, "kinds": list(Kind.values)}
 
 
 def make_account(slug: str = "studio", *, time_zone: str = "UTC", now: datetime | None = None) -> Account:

@@ -44,7 +44,7 @@ def read_fields(request: HttpRequest) -> JsonObject:
         return {}
     if request.content_type in FORM_TYPES and not body.lstrip().startswith((b"{", b"[")):
         return _read_form(request)
-    return _parse_object(body)
+    return parse_object(body)
 
 
 def read_query(request: HttpRequest) -> JsonObject:
@@ -67,7 +67,8 @@ def _repeated(form: QueryDict) -> str:
     return next((name for name, values in form.lists() if len(values) > 1), "")
 
 
-def _parse_object(body: bytes) -> JsonObject:
+def parse_object(body: bytes) -> JsonObject:
+    """A JSON object in UTF-8. Raises MalformedBody."""
     try:
         # A byte order mark is what some Windows clients put in front; nothing else but UTF-8 is JSON here.
         value = json.loads(body.decode("utf-8-sig"), object_pairs_hook=_unique_names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from http import HTTPStatus
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -15,6 +16,7 @@ from rest_framework.views import APIView
 
 from apps.api.bodies import JsonObject
 from apps.api.callers import identify_caller
+from apps.api.quota_headers import quota_headers
 from apps.apikeys.choices import Scope
 from apps.apikeys.models import ApiKey
 from apps.apikeys.services import require_scope
@@ -43,10 +45,13 @@ class DialectView(APIView):
 
     caller: ApiKey | None = None
     """Whose request this is, once `identify` has found out."""
+    asked_scope: Scope | None = None
+    """What the caller needed for it."""
 
     def identify(self, request: HttpRequest, fields: JsonObject, scope: Scope) -> ApiKey:
         """The caller's key. Raises ApiKeyMissing, ApiKeyInvalid, ScopeMissing."""
         self.caller = identify_caller(request, fields, now=clock.now())
+        self.asked_scope = scope
         require_scope(key=self.caller, scope=scope)
         return self.caller
 
@@ -58,4 +63,16 @@ class DialectView(APIView):
         if self.caller is not None and settings.RUNTIME == "fake":
             # Nobody may take pictures of the load-test runtime for a model's.
             response.headers["X-Darkroom-Runtime"] = "fake"
+        self._say_quota(response)
         return response
+
+    def _say_quota(self, response: HttpResponseBase) -> None:
+        """What asks for images is told what is left of the quota, refused or not, in every dialect alike."""
+        if self.caller is None or self.asked_scope != Scope.IMAGES_GENERATE:
+            return
+        # A server error may be the database's, which would be asked again here.
+        if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR or "RateLimit" in response.headers:
+            return
+        for name, value in quota_headers(self.caller.account, now=clock.now()).items():
+            # A refusal that time cures has said when to come again.
+            response.headers.setdefault(name, value)

@@ -28,9 +28,12 @@ from deploy.appliance.postgres import PrivateCluster
 from deploy.appliance.terminal import Terminal
 
 _BIN: Final = Path(sys.executable).parent
-# A file's tests stay in one process, since they share what is slow to set up; more than four processes would
-# need more of PostgreSQL's connections than its defaults allow. The order is that of tests/slowest_first.py.
-_PARALLEL: Final = ("--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile", "--no-loadscope-reorder")
+# One process more than cores, since drills wait for most of their time. More than four would need more of
+# PostgreSQL's connections than its defaults allow.
+_PROCESSES: Final = min(4, (os.cpu_count() or 1) + 1)
+# A file's tests stay in one process, since they share what is slow to set up. The order is that of
+# tests/slowest_first.py.
+_PARALLEL: Final = (f"--numprocesses={_PROCESSES}", "--dist=loadfile", "--no-loadscope-reorder")
 # What some tests need besides the packages of pyproject.toml.
 _DEBIAN_PACKAGES: Final = {"shellcheck": "shellcheck"}
 # pytest's and unittest's words for "nobody said why".
@@ -112,14 +115,16 @@ def throw_away_postgres(home: Path, terminal: Terminal) -> Iterator[str]:
 
 def suite_environment(database_url: str, home: Path) -> dict[str, str]:
     """The developer's environment without the appliance's settings, and those of the suite."""
-    inherited = {
-        name: value for name, value in os.environ.items() if not name.startswith(("DARKROOM_", "PG"))
-    }
+    # Compiled files are kept, whatever the developer prefers: else each process compiles every test anew.
+    theirs = ("DARKROOM_", "PG", "PYTHONDONTWRITEBYTECODE")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(theirs)}
     return inherited | {
         "DATABASE_URL": database_url,
         "DARKROOM_HOME": str(home),
         "DARKROOM_SECRET_KEY": secrets.token_urlsafe(32),
         "DARKROOM_KEY_PEPPER": secrets.token_urlsafe(32),
+        # The processes of the suite share the cores already, and those that tests start share them too.
+        "OMP_NUM_THREADS": "1",
         "OMP_WAIT_POLICY": "PASSIVE",
         "PATH": f"{_BIN}{os.pathsep}{inherited.get('PATH', '/usr/bin:/bin')}",
     }

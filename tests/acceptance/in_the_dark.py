@@ -58,7 +58,8 @@ def import_file(file: Path) -> None:
 
 def draw() -> bytes:
     """A picture through submit, claim, engine and store."""
-    from apps.api.modelslab.fields import translate
+    from apps.api.modelslab.offers import TEXT_TO_IMAGE
+    from apps.api.modelslab.translation.translate import translate
     from apps.apikeys.models import ApiKey
     from apps.artifacts import store
     from apps.artifacts.models import Artifact
@@ -69,7 +70,8 @@ def draw() -> bytes:
 
     key = ApiKey.objects.select_related("account").get()
     fields = {"model_id": "dark", "prompt": "a red apple", "width": 64, "height": 64}
-    asked = translate(fields | {"num_inference_steps": 2, "seed": 7}, version="v6")
+    fields |= {"num_inference_steps": 2, "seed": 7}
+    asked = translate(TEXT_TO_IMAGE, fields, key=key, now=clock.now())
     job = submit_generation(
         account=key.account,
         api_key=key,

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from apps.api.modelslab import models_fields
-from apps.api.modelslab.fields import FIELDS, IGNORED, REFUSED
+from apps.api.modelslab.endpoints import ENDPOINTS
+from apps.api.modelslab.fields import general
+from apps.api.modelslab.fields.generation import IGNORED, REFUSED
 from apps.apikeys.choices import ALL_SCOPES
 from apps.artifacts.links import artifact_url
 from apps.catalog import facets
@@ -19,13 +21,15 @@ from apps.generation.models import GenerationJob
 from tests.apps.api import jobs
 from tests.apps.api.client import V6, ApiClient
 from tests.apps.api.models_fixtures import make_catalogue
+from tests.apps.api.modelslab.workbench import install_utilities, mask, picture
 from tests.cast import Cast
 from tests.clocks import FrozenClock
 from tests.contracts.recording import HEADERS, Exchange, fill_in, list_exchanges
-from tests.factories import give_plan, make_account, make_checkpoint, make_key
+from tests.factories import give_plan, make_account, make_adapter, make_checkpoint, make_key
 
 EXCHANGES = list_exchanges()
 EARLIER = {"model_id": "tiny", "prompt": "a red fox", "seed": 42}
+LINK_WORDS = {"png": "", "jpg": " as JPEG", "base64": " as text"}
 # Fields of the fetch requests, which have no table of their own.
 FETCH_FIELDS = {"key", "request_id", "id"}
 
@@ -70,6 +74,11 @@ def _fill_catalogue(cast: Cast, clock: FrozenClock) -> None:
     make_catalogue(cast)
 
 
+def _install_utilities(cast: Cast, clock: FrozenClock) -> None:
+    install_utilities()
+    make_adapter("control-canny", kind="controlnet", variant="canny")
+
+
 SITUATIONS: dict[str, Callable[[Cast, FrozenClock], None]] = {
     "nothing": lambda cast, clock: None,
     "a queued job": _submit,
@@ -79,6 +88,7 @@ SITUATIONS: dict[str, Callable[[Cast, FrozenClock], None]] = {
     "a full queue": _fill_queue,
     "a plan for 4 images": _narrow_plan,
     "a catalogue": _fill_catalogue,
+    "everything that ships": _install_utilities,
 }
 
 
@@ -86,6 +96,7 @@ SITUATIONS: dict[str, Callable[[Cast, FrozenClock], None]] = {
 def test_exchange(exchange: Exchange, cast: Cast, clock: FrozenClock) -> None:
     SITUATIONS[exchange.given](cast, clock)
     keys = {"<key>": cast.key_text, "<stranger's key>": cast.strangers_key_text}
+    keys |= {"<picture>": picture(128, 64), "<mask>": mask(128, 64)}
     if "<operator's key>" in str(exchange.request):
         keys["<operator's key>"] = make_key(make_account("operator"), scopes=ALL_SCOPES).plaintext
 
@@ -118,17 +129,18 @@ def _facts(job: GenerationJob | None) -> dict[str, str]:
     if job is None:
         return {}
     links = {
-        f"<link {index}{'' if extension == 'png' else ' as text'}>": artifact_url(
+        f"<link {index}{LINK_WORDS[extension]}>": artifact_url(
             group=job.artifact_group, index=index, extension=extension, expires_at=artifact_expiry(job)
         )
         for index in range(job.num_images)
-        for extension in ("png", "base64")
+        for extension in ("png", "jpg", "base64")
     }
     return links | {"<id>": str(job.pk), "<id text>": str(job.pk), "<group>": str(job.artifact_group)}
 
 
 def test_every_recorded_field_is_in_a_table() -> None:
-    known = {field.theirs for field in FIELDS} | {field.alias for field in FIELDS}
+    tables = [*(endpoint.table for endpoint in ENDPOINTS.values()), *general.TABLES]
+    known = {name for table in tables for field in table for name in field.names}
     known |= set(REFUSED) | set(IGNORED) | FETCH_FIELDS
     fields_of_models = [field for table in models_fields.TABLES for field in table]
     known |= {name for field in fields_of_models for name in (field.theirs, field.alias)}

@@ -48,7 +48,9 @@ def test_checks_are_in_order_and_pass_arguments_on() -> None:
 def test_the_suite_does_not_inherit_the_appliance(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DARKROOM_PORT", "9999")
     monkeypatch.setenv("PGPASSWORD", "other")
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     found = suite_environment("postgresql://x", tmp_path)
     assert "DARKROOM_PORT" not in found
     assert "PGPASSWORD" not in found
+    assert "PYTHONDONTWRITEBYTECODE" not in found
     assert found["DATABASE_URL"] == "postgresql://x"

@@ -26,6 +26,13 @@ DEFAULT_RETRY_S = 30
 DATABASE_RETRY_S = 5
 
 
+class NotOffered(DomainError):
+    """The contract has it, this server does not: video, voice, training and the like."""
+
+    code = "not_offered"
+    message = "{what} is not offered by this server{advice}."
+
+
 class ErrorBody(TypedDict):
     """Every refusal."""
 

@@ -11,37 +11,20 @@ from dataclasses import dataclass
 from typing import Final, TypeVar, cast
 
 from apps.api.bodies import JsonObject
-from apps.api.modelslab.fields import MAX_NAME_CHARS, Field
-from apps.api.modelslab.readers import BadValue, Flag, Names, Text, Whole, is_unset, shown
+from apps.api.modelslab.fields.generation import MAX_NAME_CHARS
+from apps.api.modelslab.fields.table import REQUIRED, Field, read_table
+from apps.api.modelslab.readers import Flag, Names, Text, Whole
+from apps.api.modelslab.word_readers import OneOf
 from apps.catalog.choices import Kind
 from apps.catalog.search import CatalogFilters, Order
-from apps.core.errors import InvalidField
 
 T = TypeVar("T")
 
-REQUIRED: Final = "required"
 MAX_TEXT_CHARS: Final = 200
 MAX_URL_CHARS: Final = 2000
 MAX_TAGS: Final = 20
 DEFAULT_PER_PAGE: Final = 20
 DEFAULT_LIST: Final = 100
-
-
-@dataclass(frozen=True, slots=True)
-class OneOf:
-    """One word of a list, in any case."""
-
-    words: Mapping[str, object]
-
-    @property
-    def allowed(self) -> str:
-        return "one of " + ", ".join(self.words)
-
-    def __call__(self, value: object) -> object:
-        word = value.strip().lower() if isinstance(value, str) else ""
-        if word not in self.words:
-            raise BadValue(f"must be {self.allowed}, not {shown(value)}")
-        return self.words[word]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,21 +233,7 @@ REFUSED: Final = {
 
 def read_values(table: tuple[Field, ...], fields: JsonObject) -> dict[str, object]:
     """Values by our names. Raises InvalidField, with the caller's own name, for the first that is wrong."""
-    values: dict[str, object] = {}
-    for field in table:
-        name = field.theirs
-        if field.alias and is_unset(fields.get(name)):
-            name = field.alias
-        value = fields.get(name)
-        if is_unset(value):
-            if field.default == REQUIRED:
-                raise InvalidField(field=field.theirs, problem="is required")
-            continue
-        try:
-            values[field.ours] = field.read(value)
-        except BadValue as error:
-            raise InvalidField(field=name, problem=str(error)) from None
-    return values
+    return read_table(table, fields).by_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from apps.api.bodies import JsonObject
-from apps.api.modelslab.fields import Field
+from apps.api.modelslab.fields.table import Field
 from apps.api.modelslab.models_fields import REFUSED, Category, get, read_values
 from apps.api.modelslab.readers import is_unset, shown
 from apps.catalog.choices import ImportSource, Kind, Visibility

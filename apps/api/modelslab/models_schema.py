@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from typing import Final, Protocol, cast
 
-from apps.api.modelslab.fields import FIELDS, Field
+from apps.api.modelslab.endpoints import ENDPOINTS
+from apps.api.modelslab.fields.table import REQUIRED, Field
 from apps.api.modelslab.readers import Flag, Number, Reader, Seed, Text, Whole
 from apps.catalog.choices import Kind
 from apps.catalog.models import CatalogEntry
 
 SCHEMA: Final = "https://json-schema.org/draft/2020-12/schema"
-ENDPOINTS: Final = {"/api/v6/images/text2img": ("v6",), "/api/v7/images/text-to-image": ("v6", "v7")}
-"""Path -> versions whose fields it has."""
+DESCRIBED: Final = (
+    "v6/images/text2img",
+    "v6/images/img2img",
+    "v6/images/inpaint",
+    "v6/images/controlnet",
+    "v7/images/text-to-image",
+    "v7/images/image-to-image",
+)
+"""Paths below /api/ that a checkpoint's page tells of."""
 
 JsonSchema = dict[str, object]
 
@@ -27,17 +35,18 @@ def parameters_of(entry: CatalogEntry) -> dict[str, JsonSchema]:
     """By endpoint, what a request with this model may say; nothing for what is not used by itself."""
     if entry.kind != Kind.CHECKPOINT:
         return {}
-    return {path: _schema(entry, versions) for path, versions in ENDPOINTS.items()}
+    return {f"/api/{path}": _schema(entry, path) for path in DESCRIBED}
 
 
-def _schema(entry: CatalogEntry, versions: tuple[str, ...]) -> JsonSchema:
-    fields = [field for field in FIELDS if field.since in versions]
+def _schema(entry: CatalogEntry, path: str) -> JsonSchema:
+    # Fields of v7 are read under v6 as well, but no client of v6 knows them.
+    fields = [field for field in ENDPOINTS[path].table if path.startswith("v7/") or field.since != "v7"]
     own = _own_values(entry)
     return {
         "$schema": SCHEMA,
         "type": "object",
-        "properties": {field.theirs: _property(field) | own.get(field.theirs, {}) for field in fields},
-        "required": [field.theirs for field in fields if field.default == "required"],
+        "properties": {field.theirs: property_of(field) | own.get(field.theirs, {}) for field in fields},
+        "required": [field.theirs for field in fields if field.default == REQUIRED],
         "additionalProperties": True,
     }
 
@@ -60,7 +69,8 @@ def _own_values(entry: CatalogEntry) -> dict[str, JsonSchema]:
     }
 
 
-def _property(field: Field) -> JsonSchema:
+def property_of(field: Field) -> JsonSchema:
+    """One row of the table."""
     allowed = cast(Described, field.read).allowed
     return {**_type(field.read), "description": f"{allowed}; if left out: {field.default}"}
 

@@ -10,8 +10,12 @@ from apps.api.modelslab import models_enterprise as enterprise
 from apps.api.modelslab import models_views as views
 
 MODEL_LIST: Final = ("v4/dreambooth/model_list", "v3/dreambooth/model_list", "v3/model_list")
-SEARCH: Final = ("v6/model-search", "agents/v1/models")
-MODEL_RELOAD: Final = ("v3/dreambooth/model_reload", "v4/dreambooth/model_reload")
+SEARCH: Final = ("v6/model-search", "v7/models", "agents/v1/models")
+MODEL_RELOAD: Final = (
+    "v3/dreambooth/model_reload",
+    "v4/dreambooth/model_reload",
+    "v6/images/model_reload",
+)
 # SDKs put the same calls under images/.
 ENTERPRISE: Final = ("v1/enterprise", "v1/enterprise/images")
 

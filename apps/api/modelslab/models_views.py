@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from apps.api.bodies import JsonObject, read_fields, read_query
 from apps.api.json_bytes import json_bytes
 from apps.api.modelslab import models_render as render
-from apps.api.modelslab.fields import Field
+from apps.api.modelslab.fields.table import Field
 from apps.api.modelslab.models_fields import (
     DEFAULT_LIST,
     DEFAULT_PER_PAGE,

@@ -126,17 +126,19 @@ class Flag:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seed:
-    """A seed; -1 is "draw one", which is None here."""
+    """A seed; -1 is "draw one", which is None here, and 0 as well where an endpoint says so."""
 
     highest: int
+    is_zero_random: bool = False
 
     @property
     def allowed(self) -> str:
-        return f"a whole number from 0 to {self.highest}, or -1 for a random one"
+        random = "-1 or 0" if self.is_zero_random else "-1"
+        return f"a whole number from 0 to {self.highest}, or {random} for a random one"
 
     def __call__(self, value: object) -> int | None:
         number = _whole(value)
-        if number == RANDOM_SEED:
+        if number == RANDOM_SEED or (self.is_zero_random and number == 0):
             return None
         if number is None or not 0 <= number <= self.highest:
             raise BadValue(f"must be {self.allowed}, not {shown(value)}")

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypedDict, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypedDict, cast
 
 from django.conf import settings
 
-from apps.api.modelslab.fields import ClientOptions
-from apps.api.modelslab.schedulers import words_of
+from apps.api.modelslab.meta import Meta, meta_of
+from apps.api.modelslab.translation.asked import ClientOptions, Shape
 from apps.artifacts.links import artifact_url
-from apps.artifacts.media import BASE64_EXTENSION
+from apps.artifacts.media import BASE64_EXTENSION, EXTENSIONS
 from apps.artifacts.models import Artifact
 from apps.generation.choices import JobState
 from apps.generation.lifecycle import artifact_expiry
 from apps.generation.models import GenerationJob
 
-# What the pump stores; a link given out before the image exists has to guess right.
-FUTURE_EXTENSION = "png"
 QUEUED_MESSAGE = "The image is being generated; fetch it from fetch_result after the estimated time."
 PENDING_MESSAGE = "The image is still being generated; try again later."
 EXPIRED_MESSAGE = "The images of this request have expired and were deleted."
 CANCELED_MESSAGE = "The request was canceled."
-
-Meta = dict[str, object]
-"""An open set of keys by contract (section 4.6): clients read some, unknown ones are harmless."""
+UNSUITABLE: Final = 0.5
+"""Score from which an image counts as unsuitable, as the check has it."""
 
 
 class SuccessBody(TypedDict):
@@ -38,6 +35,24 @@ class SuccessBody(TypedDict):
     nsfw_content_detected: bool
     webhook_status: str
     meta: Meta
+
+
+class LinkBody(TypedDict):
+    """The job delivered one image, and `output` is its link."""
+
+    status: str
+    generationTime: float
+    id: int
+    output: str
+
+
+class FindingsBody(TypedDict):
+    """What a check found."""
+
+    status: str
+    id: int
+    images: list[str]
+    has_nsfw_concept: list[bool]
 
 
 class ProcessingBody(TypedDict):
@@ -78,32 +93,71 @@ class FailedBody(TypedDict):
 
 
 def options_of(job: GenerationJob) -> ClientOptions:
-    """What the submitting request said, or the defaults for a job of another dialect."""
-    defaults: ClientOptions = {"version": "v6", "base64": False, "temp": False, "instant_response": False}
-    return cast(ClientOptions, {**defaults, **job.client_options})
+    """What the submitting request said, or the defaults for a job of another dialect or version."""
+    stored: dict[str, Any] = job.client_options  # Any: JSON
+    defaults: ClientOptions = {
+        "family": f"{stored.get('version', 'v6')}/images",
+        "shape": Shape.IMAGES,
+        "base64": False,
+        "temp": False,
+        "instant_response": False,
+        "threshold": UNSUITABLE,
+        "echo": {},
+    }
+    return cast(ClientOptions, {**defaults, **stored})
+
+
+def ended_body(job: GenerationJob, artifacts: Sequence[Artifact]) -> Mapping[str, object]:
+    """For a job in its last state, with those of its images that have not expired, in order."""
+    if job.state != JobState.SUCCEEDED:
+        return failed_body(job)
+    shape = options_of(job)["shape"]
+    if shape == Shape.FINDINGS:
+        return findings_body(job)
+    if job.num_images and not artifacts:
+        # A success without images would be taken for a broken server.
+        return expired_body(job)
+    if shape == Shape.LINK:
+        return link_body(job, artifacts)
+    return success_body(job, artifacts)
 
 
 def success_body(job: GenerationJob, artifacts: Sequence[Artifact]) -> SuccessBody:
-    """For a succeeded job with its stored images in order."""
+    """For a succeeded job with its stored images in order; words stand in the place of links."""
     options = options_of(job)
-    links = [
-        artifact_url(
-            group=artifact.group,
-            index=artifact.index,
-            extension=BASE64_EXTENSION if options["base64"] else artifact.extension,
-            expires_at=artifact.expires_at,
-        )
-        for artifact in artifacts
-    ]
+    links = _links(artifacts, options)
     return {
         "status": "success",
         "generationTime": round(job.runtime_s, 2),
         "id": job.pk,
-        "output": links,
+        "output": links if job.num_images else _words(job),
         "proxy_links": links,
-        "nsfw_content_detected": False,
+        "nsfw_content_detected": any(score >= UNSUITABLE for score in _scores(job)),
         "webhook_status": "",
-        "meta": _meta(job, options),
+        "meta": meta_of(job, options),
+    }
+
+
+def link_body(job: GenerationJob, artifacts: Sequence[Artifact]) -> LinkBody:
+    """The enterprise form of super resolution."""
+    [link] = _links(artifacts, options_of(job))
+    return {
+        "status": "success",
+        "generationTime": round(job.runtime_s, 2),
+        "id": job.pk,
+        "output": link,
+    }
+
+
+def findings_body(job: GenerationJob) -> FindingsBody:
+    """One flag a picture; `images` repeats the address it came by, "" for one that came as base64."""
+    options = options_of(job)
+    scores = _scores(job)
+    return {
+        "status": "success",
+        "id": job.pk,
+        "images": [options["echo"].get("init_image", "")] * len(scores),
+        "has_nsfw_concept": [score >= options["threshold"] for score in scores],
     }
 
 
@@ -118,11 +172,11 @@ def processing_body(job: GenerationJob, *, eta_s: float) -> ProcessingBody:
         "message": QUEUED_MESSAGE,
         "messege": QUEUED_MESSAGE,
         "webhook_status": "",
-        "fetch_result": f"{settings.BASE_URL}/api/{options['version']}/images/fetch/{job.pk}",
+        "fetch_result": f"{settings.BASE_URL}/api/{options['family']}/fetch/{job.pk}",
         "output": [],
         "future_links": links,
         "proxy_links": links,
-        "meta": {**_meta(job, options), "output": links},
+        "meta": {**meta_of(job, options), "output": links},
     }
 
 
@@ -148,12 +202,29 @@ def expired_body(job: GenerationJob) -> FailedBody:
     return _without_images(job, EXPIRED_MESSAGE)
 
 
+def links_of(job: GenerationJob, artifacts: Sequence[Artifact]) -> list[str]:
+    """Links to images as the request that made them wanted them."""
+    return _links(artifacts, options_of(job))
+
+
 def _without_images(job: GenerationJob, message: str) -> FailedBody:
     return {"status": "error", "id": job.pk, "message": message, "messege": message, "output": ""}
 
 
+def _links(artifacts: Sequence[Artifact], options: ClientOptions) -> list[str]:
+    return [
+        artifact_url(
+            group=artifact.group,
+            index=artifact.index,
+            extension=BASE64_EXTENSION if options["base64"] else artifact.extension,
+            expires_at=artifact.expires_at,
+        )
+        for artifact in artifacts
+    ]
+
+
 def _future_links(job: GenerationJob, options: ClientOptions) -> list[str]:
-    extension = BASE64_EXTENSION if options["base64"] else FUTURE_EXTENSION
+    extension = BASE64_EXTENSION if options["base64"] else EXTENSIONS[job.resolved.output.media_type]
     expires_at = artifact_expiry(job)
     return [
         artifact_url(group=job.artifact_group, index=index, extension=extension, expires_at=expires_at)
@@ -161,50 +232,12 @@ def _future_links(job: GenerationJob, options: ClientOptions) -> list[str]:
     ]
 
 
-def _flag(value: bool) -> str:
-    return "yes" if value else "no"
+def _words(job: GenerationJob) -> list[str]:
+    return [str(job.result["caption"])] if job.result.get("caption") else []
 
 
-def _meta(job: GenerationJob, options: ClientOptions) -> Meta:
-    """The effective parameters: what was done, not what was asked for."""
-    resolved = job.resolved
-    words, adapters = words_of(resolved.sampler, resolved.schedule), resolved.adapters
-    embeddings = ",".join(used.name for used in adapters.embeddings)
-    return {
-        **({"embeddings_model": embeddings} if embeddings else {}),
-        "prompt": resolved.prompt,
-        "negative_prompt": resolved.negative_prompt,
-        "model_id": resolved.checkpoint,
-        "W": resolved.width,
-        "H": resolved.height,
-        "width": resolved.width,
-        "height": resolved.height,
-        "seed": resolved.seed,
-        "steps": resolved.steps,
-        "guidance_scale": resolved.guidance_scale,
-        "n_samples": resolved.num_images,
-        "scheduler": words.scheduler,
-        "use_karras_sigmas": _flag(words.use_karras_sigmas),
-        "algorithm_type": words.algorithm_type,
-        "base64": _flag(options["base64"]),
-        "temp": _flag(options["temp"]),
-        "instant_response": _flag(options["instant_response"]),
-        "enhance_prompt": "no",
-        "safety_checker": "no",
-        "tomesd": "no",
-        "upscale": "no",
-        "highres_fix": "no",
-        "panorama": "no",
-        "self_attention": "no",
-        "multi_lingual": "no",
-        "watermark": "no",
-        "full_url": "no",
-        "vae": adapters.vae.name if adapters.vae else None,
-        "lora_model": ",".join(lora.name for lora in adapters.loras) or None,
-        "lora_strength": ",".join(f"{lora.scale:g}" for lora in adapters.loras) or None,
-        "webhook": None,
-        "track_id": job.track_id,
-        "id": str(job.pk),
-        "outdir": "out",
-        "file_prefix": str(job.artifact_group),
-    }
+def _scores(job: GenerationJob) -> list[float]:
+    """What the check said of each image, or of the picture that was brought; empty without a check."""
+    result: dict[str, Any] = job.result  # Any: JSON
+    notes = [*result.get("images", []), result.get("notes", {})]
+    return [float(note["nsfw"]) for note in notes if "nsfw" in note]

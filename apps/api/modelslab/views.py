@@ -1,4 +1,4 @@
-"""Endpoints of the ModelsLab dialect: read, call, render."""
+"""Endpoints of the ModelsLab dialect that make something, and fetching it: read, call, render."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from rest_framework.request import Request
 from apps.api.bodies import JsonObject, read_body, read_fields, read_query
 from apps.api.json_bytes import json_bytes
 from apps.api.modelslab import errors, render
-from apps.api.modelslab.fields import renamed, translate
+from apps.api.modelslab.offers import TEXT_TO_IMAGE
 from apps.api.modelslab.readers import is_unset, shown
+from apps.api.modelslab.translation.asked import Endpoint, renamed
+from apps.api.modelslab.translation.translate import translate
 from apps.api.quota_headers import quota_headers
 from apps.api.views import DialectView
 from apps.apikeys.choices import Scope
 from apps.apikeys.models import ApiKey
 from apps.core import clock
 from apps.core.errors import InvalidField
-from apps.generation.choices import JobState
 from apps.generation.idempotency import (
     IdempotencyClaim,
     StoredResponse,
@@ -38,20 +39,21 @@ ID_NAMES = ("request_id", "id")
 
 
 class ModelsLabView(DialectView):
-    """Base view of the dialect; `version` is the path's."""
-
-    version = "v6"
+    """Base view of the dialect."""
 
     def get_exception_handler(self) -> Callable[[Exception, object], HttpResponse | None]:
         return errors.handle
 
 
-class TextToImageView(ModelsLabView):
-    """Accepts a request, waits a while for its images, answers with them or with where to find them."""
+class GenerationView(ModelsLabView):
+    """Accepts a request, waits a while for its result, answers with it or with where to find it."""
+
+    endpoint: Endpoint = TEXT_TO_IMAGE
 
     def post(self, request: Request) -> HttpResponse:
         http = request._request  # DRF's wrapper would parse the body again
-        fields = read_fields(http)
+        # Some clients of v3 send their fields in the query string.
+        fields = {**read_query(http), **read_fields(http)}
         key = self.identify(http, fields, Scope.IMAGES_GENERATE)
         claim = _claim(http)
         earlier = find_record(account_id=key.account_id, claim=claim) if claim else None
@@ -66,7 +68,8 @@ class TextToImageView(ModelsLabView):
         return self._answer(key, kept, is_replay=kept is not rendered)
 
     def _submit(self, key: ApiKey, fields: JsonObject, claim: IdempotencyClaim | None) -> GenerationJob:
-        asked = translate(fields, version=self.version)
+        now = clock.now()
+        asked = translate(self.endpoint, fields, key=key, now=now)
         try:
             return submit_generation(
                 account=key.account,
@@ -74,11 +77,12 @@ class TextToImageView(ModelsLabView):
                 request=asked.request,
                 client_options=asked.options,
                 track_id=asked.track_id,
-                now=clock.now(),
+                now=now,
                 idempotency=claim,
+                webhook=asked.webhook,
             )
         except InvalidField as error:
-            raise renamed(error, asked.names) from None
+            raise renamed(error, asked.values, self.endpoint.table) from None
 
     def _render(self, job: GenerationJob) -> StoredResponse:
         is_instant = render.options_of(job)["instant_response"]
@@ -132,16 +136,13 @@ def _claim(http: HttpRequest) -> IdempotencyClaim | None:
     key = http.headers.get("Idempotency-Key")
     if key is None:
         return None
-    return make_claim(key=key, method="POST", path=http.path, body=read_body(http))
+    return make_claim(key=key, method="POST", path=http.get_full_path(), body=read_body(http))
 
 
 def _ended_body(job: GenerationJob) -> Mapping[str, object]:
-    if job.state != JobState.SUCCEEDED:
-        return render.failed_body(job)
     now = clock.now()
     artifacts = [artifact for artifact in list_artifacts(job) if artifact.expires_at > now]
-    # A success without images would be taken for a broken server.
-    return render.success_body(job, artifacts) if artifacts else render.expired_body(job)
+    return render.ended_body(job, artifacts)
 
 
 def _given_id(fields: JsonObject) -> str | int:

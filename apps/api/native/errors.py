@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
 from django.db import InterfaceError, OperationalError
@@ -10,24 +11,49 @@ from django.http import HttpResponse
 from rest_framework.exceptions import MethodNotAllowed
 
 from apps.api.json_bytes import json_bytes
-from apps.core.errors import DomainError, NotFound
+from apps.core.errors import DomainError, InvalidField, NotFound
 from apps.core.logging import request_id
 
 log = logging.getLogger(__name__)
 
 PROBLEM_TYPE = "application/problem+json"
 DATABASE_RETRY_S = 5
+HEADERS = frozenset({"Idempotency-Key"})
 
 
-def problem(detail: str, status: int, *, code: str, retry_after_s: int | None = None) -> HttpResponse:
+class FieldRefused(InvalidField):
+    """A refusal of one value, wherever in the body it stands."""
+
+    def __init__(self, path: Sequence[str | int], *, problem: str) -> None:
+        named = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)
+        super().__init__(field=named.removeprefix("."), problem=problem)
+        self.pointer = pointer(path)
+        """JSON pointer (RFC 6901) as the fragment of an address, as RFC 9457 has it."""
+
+
+def pointer(path: Sequence[str | int]) -> str:
+    """`#/controls/0/scale`."""
+    return "#" + "".join("/" + str(key).replace("~", "~0").replace("/", "~1") for key in path)
+
+
+def problem(
+    detail: str,
+    status: int,
+    *,
+    code: str,
+    retry_after_s: int | None = None,
+    errors: Sequence[Mapping[str, str]] = (),
+) -> HttpResponse:
     """One error answer. `type` is about:blank: `code` is what a client distinguishes."""
-    body = {
+    body: dict[str, object] = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": int(status),
         "code": code,
         "detail": detail,
     }
+    if errors:
+        body["errors"] = list(errors)
     if request_id.get():
         body["request_id"] = request_id.get()
     response = HttpResponse(json_bytes(body), status=status, content_type=PROBLEM_TYPE)
@@ -47,6 +73,7 @@ def handle(exception: Exception, context: object) -> HttpResponse | None:
             exception.http_status,
             code=exception.code,
             retry_after_s=exception.retry_after_s,
+            errors=_places(exception, context),
         )
     if isinstance(exception, MethodNotAllowed):
         response = problem(str(exception.detail), exception.status_code, code="method_not_allowed")
@@ -62,6 +89,26 @@ def handle(exception: Exception, context: object) -> HttpResponse | None:
             retry_after_s=DATABASE_RETRY_S,
         )
     return None
+
+
+def _places(exception: DomainError, context: object) -> list[dict[str, str]]:
+    """Where in the request the fault is: a pointer into the body, a header, or a parameter of the query."""
+    if not isinstance(exception, InvalidField):
+        return []
+    if isinstance(exception, FieldRefused):
+        place = {"pointer": exception.pointer}
+    elif exception.field in HEADERS:
+        place = {"header": exception.field}
+    elif _method(context) in ("GET", "HEAD"):
+        place = {"parameter": exception.field}
+    else:
+        place = {"pointer": pointer([exception.field])}
+    return [{"detail": exception.problem, **place}]
+
+
+def _method(context: object) -> str:
+    request = context.get("request") if isinstance(context, dict) else None
+    return str(getattr(request, "method", ""))
 
 
 def unknown_path(path: str) -> HttpResponse:

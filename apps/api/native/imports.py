@@ -134,7 +134,8 @@ class ImportCancelView(ImportsView):
     """Canceling for clients that cannot send DELETE."""
 
     def post(self, request: Request, import_id: str) -> HttpResponse:
-        return self.cancel(request._request, import_id)
+        http = request._request
+        return answer_once(http, self.importer(http), lambda: self.cancel(http, import_id))
 
 
 class ImportRetryView(ImportsView):
@@ -147,8 +148,13 @@ class ImportRetryView(ImportsView):
         token = read_fields(http).get("token", "")
         if not isinstance(token, str):
             raise InvalidField(field="token", problem="must be a text")
-        again = retry_import(model_import=row, token=token.strip(), actor=self.caller.ref, now=clock.now())
-        return _import_response(again, HTTPStatus.ACCEPTED)
+        key, secret = self.caller, token.strip()
+
+        def act() -> HttpResponse:
+            again = retry_import(model_import=row, token=secret, actor=key.ref, now=clock.now())
+            return _import_response(again, HTTPStatus.ACCEPTED)
+
+        return answer_once(http, key, act)
 
 
 class ImportEventsView(ImportsView):
@@ -176,8 +182,13 @@ class UploadListView(ImportsView):
             raise InvalidField(field="filename", problem="must be the file's name")
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:
             raise InvalidField(field="size_bytes", problem="must be the file's length in bytes")
-        upload = begin_upload(name=name, size_bytes=size, account_id=key.account_id)
-        return _upload_response(upload, HTTPStatus.CREATED)
+        filename, size_bytes = name, size
+
+        def act() -> HttpResponse:
+            upload = begin_upload(name=filename, size_bytes=size_bytes, account_id=key.account_id)
+            return _upload_response(upload, HTTPStatus.CREATED)
+
+        return answer_once(http, key, act)
 
 
 class UploadView(ImportsView):

@@ -80,6 +80,7 @@ FIELDS: Final[Mapping[str, tuple[str, Callable[[object], object], str]]] = {
     "tags": ("tags", _words, "for searching"),
     "trigger_words": ("trigger_words", _words, "words that call it up"),
     "defaults": ("defaults", _object, "steps, guidance_scale, sampler, negative_prompt"),
+    "details": ("details", _object, "input_px, mean, std of a cut-out network, where its name does not tell"),
     "token": ("token", _text, "credential for the source; forgotten when the import ends"),
     "force": ("force", _flag, "replace the weights of the model with this name"),
 }

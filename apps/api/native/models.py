@@ -13,8 +13,10 @@ from rest_framework.request import Request
 from apps.api.bodies import read_body, read_fields
 from apps.api.callers import identify_caller
 from apps.api.json_bytes import json_bytes
+from apps.api.native.forms import claim_of
 from apps.api.native.models_fields import read_changes, read_list
 from apps.api.native.models_render import facets_body, model_body, model_summary
+from apps.api.native.repeats import answer_once
 from apps.api.native.views import NativeView
 from apps.apikeys.choices import Scope
 from apps.apikeys.models import ApiKey
@@ -118,20 +120,30 @@ class ReloadView(ModelsView):
     """Workers load the model anew."""
 
     def post(self, request: Request, name: str) -> HttpResponse:
-        key = self.identify(request._request, {}, Scope.MODELS_ADMIN)
+        http = request._request
+        key = self.identify(http, {}, Scope.MODELS_ADMIN)
         entry = self.find(key, name)
-        reload_model(entry=entry, actor=key.ref, now=clock.now())
-        return json_response({"name": entry.name, "state": "reload_requested"}, HTTPStatus.ACCEPTED)
+
+        def act() -> HttpResponse:
+            reload_model(entry=entry, actor=key.ref, now=clock.now())
+            return json_response({"name": entry.name, "state": "reload_requested"}, HTTPStatus.ACCEPTED)
+
+        return answer_once(http, key, act)
 
 
 class PreviewsView(ModelsView):
     """Another preview: an image as the body itself, or as the file of a form."""
 
     def post(self, request: Request, name: str) -> HttpResponse:
-        entry, key = self.find_own(request._request, name)
-        data = _uploaded(request._request)
-        changed = add_preview(entry=entry, data=data, actor=key.ref, now=clock.now())
-        return _model_response(changed, key, HTTPStatus.CREATED)
+        http = request._request
+        entry, key = self.find_own(http, name)
+        data = _uploaded(http)
+
+        def act() -> HttpResponse:
+            changed = add_preview(entry=entry, data=data, actor=key.ref, now=clock.now())
+            return _model_response(changed, key, HTTPStatus.CREATED)
+
+        return answer_once(http, key, act, claim=claim_of(http, {"preview": data}))
 
 
 class PreviewView(ModelsView):

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TypedDict
+from typing import Final, TypedDict
 
 from apps.artifacts.links import artifact_url
 from apps.artifacts.models import Artifact
 from apps.generation.models import GenerationJob
+from apps.generation.picture_store import UNUSED_AGE
+from apps.generation.wishes import StoredPicture
+
+PHASES: Final[Mapping[str, str]] = {
+    "load_s": "staged",
+    "before_s": "prepare",
+    "encode_s": "encode",
+    "denoise_s": "steps",
+    "decode_s": "decode",
+    "after_s": "finish",
+    "encode_image_s": "encode_image",
+    "store_s": "store",
+}
+"""Of `GenerationJob.timings` to the words of the timeline, in the order in which time is spent."""
+PUBLIC_RESULTS: Final = ("images", "notes", "caption", "deleted_at")
+"""Of `GenerationJob.result`; what the safety rules made of the prompt is the operator's."""
 
 
 class Progress(TypedDict):
@@ -36,23 +52,66 @@ class Image(TypedDict):
     expires_at: str
 
 
-class JobBody(TypedDict):
-    """A job; times are ISO 8601 in UTC."""
+class Phase(TypedDict):
+    """Where time went."""
+
+    phase: str
+    seconds: float
+
+
+class JobSummary(TypedDict):
+    """A job in a list; times are ISO 8601 in UTC."""
 
     id: int
     state: str
     kind: str
     progress: Progress
-    queue_position: int
-    eta_s: float
     queued_at: str
     started_at: str | None
     finished_at: str | None
     is_cancel_requested: bool
     error: Failure | None
     images: list[Image]
-    request: dict[str, object]
     track_id: str | int | None
+
+
+class JobBody(JobSummary):
+    """A job with all that its owner may know."""
+
+    queue_position: int
+    eta_s: float
+    timeline: list[Phase]
+    result: dict[str, object]
+    request: dict[str, object]
+
+
+class UploadBody(TypedDict):
+    """A picture that was kept; `id` stands wherever a picture may."""
+
+    id: str
+    width: int
+    height: int
+    has_alpha: bool
+    size_bytes: int
+    media_type: str
+    expires_at: str
+
+
+def job_summary(job: GenerationJob, *, artifacts: Sequence[Artifact]) -> JobSummary:
+    """A line of a list."""
+    return {
+        "id": job.pk,
+        "state": str(job.state),
+        "kind": job.kind,
+        "progress": progress(job),
+        "queued_at": _iso(job.queued_at),
+        "started_at": _iso(job.started_at) if job.started_at else None,
+        "finished_at": _iso(job.finished_at) if job.finished_at else None,
+        "is_cancel_requested": job.is_cancel_requested,
+        "error": {"code": job.error_code, "message": job.error_message} if job.error_code else None,
+        "images": [_image(artifact) for artifact in artifacts],
+        "track_id": job.track_id,
+    }
 
 
 def job_body(
@@ -60,20 +119,39 @@ def job_body(
 ) -> JobBody:
     """Everything its owner may know of a job."""
     return {
-        "id": job.pk,
-        "state": str(job.state),
-        "kind": job.kind,
-        "progress": progress(job),
+        **job_summary(job, artifacts=artifacts),
         "queue_position": queue_position,
         "eta_s": eta_s,
-        "queued_at": _iso(job.queued_at),
-        "started_at": _iso(job.started_at) if job.started_at else None,
-        "finished_at": _iso(job.finished_at) if job.finished_at else None,
-        "is_cancel_requested": job.is_cancel_requested,
-        "error": {"code": job.error_code, "message": job.error_message} if job.error_code else None,
-        "images": [_image(artifact) for artifact in artifacts],
+        "timeline": timeline(job),
+        "result": {name: job.result[name] for name in PUBLIC_RESULTS if name in job.result},
         "request": dict(job.request),
-        "track_id": job.track_id,
+    }
+
+
+def timeline(job: GenerationJob) -> list[Phase]:
+    """From queued to stored, as far as it has come; phases that took no time are left out."""
+    spent: list[Phase] = []
+    if job.claimed_at is not None:
+        # The runtime has a queue of its own, behind ours.
+        waited_s = (job.claimed_at - job.queued_at).total_seconds() + job.timings.get("queued_s", 0.0)
+        spent.append({"phase": "queued", "seconds": round(waited_s, 4)})
+    return spent + [
+        {"phase": phase, "seconds": job.timings[name]}
+        for name, phase in PHASES.items()
+        if job.timings.get(name)
+    ]
+
+
+def upload_body(picture: StoredPicture, *, now: datetime) -> UploadBody:
+    """It stays as long as nothing else needs it, and longer while an open job does."""
+    return {
+        "id": picture.digest,
+        "width": picture.width,
+        "height": picture.height,
+        "has_alpha": picture.has_alpha,
+        "size_bytes": picture.size_bytes,
+        "media_type": picture.media_type,
+        "expires_at": _iso(now + UNUSED_AGE),
     }
 
 

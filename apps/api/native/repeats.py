@@ -26,15 +26,22 @@ from apps.generation.idempotency import (
 )
 
 
-def answer_once(http: HttpRequest, key: ApiKey, act: Callable[[], HttpResponse]) -> HttpResponse:
+def answer_once(
+    http: HttpRequest,
+    key: ApiKey,
+    act: Callable[[], HttpResponse],
+    *,
+    claim: IdempotencyClaim | None = None,
+) -> HttpResponse:
     """`act`'s answer, or that of an earlier request with the same Idempotency-Key.
 
+    The claim is made of the body unless one is given, for bodies that a library never sends twice alike.
     Raises what `act` raises, and the refusals of the key: unusable, or used for something else.
     """
     text = http.headers.get("Idempotency-Key")
     if text is None:
         return act()
-    claim = make_claim(key=text, method="POST", path=http.path, body=read_body(http))
+    claim = claim or make_claim(key=text, method="POST", path=http.path, body=read_body(http))
     earlier = _find_answer(key, claim)
     if earlier is not None:
         return earlier

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from apps.api.native import imports_urls, models_urls
+from apps.api.native import imports_urls, models_urls, webhooks_urls
+from apps.api.native.jobs import EstimateView, JobListView, UploadsView
 from apps.api.native.views import CancelView, EventsView, JobView, UnknownPathView
 
 urlpatterns = [
+    path("jobs", JobListView.as_view()),
+    path("estimate", EstimateView.as_view()),
+    path("uploads", UploadsView.as_view()),
     path("jobs/<str:job_id>", JobView.as_view()),
     path("jobs/<str:job_id>/cancel", CancelView.as_view()),
     path("jobs/<str:job_id>/events", EventsView.as_view()),
     *models_urls.urlpatterns,
     *imports_urls.urlpatterns,
+    *webhooks_urls.urlpatterns,
     re_path(r"^", UnknownPathView.as_view()),
 ]

@@ -1,8 +1,8 @@
-"""Endpoints of the native API: the state of jobs, their events, and canceling."""
+"""Endpoints of the native API: the state of jobs, their events, canceling and deleting."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from rest_framework.request import Request
@@ -10,12 +10,17 @@ from rest_framework.request import Request
 from apps.api.json_bytes import json_bytes
 from apps.api.native import errors
 from apps.api.native.events import describe, job_events
+from apps.api.native.prefer import read_preference
+from apps.api.native.repeats import answer_once
 from apps.api.views import DialectView
 from apps.apikeys.choices import Scope
+from apps.apikeys.models import ApiKey
 from apps.core import clock
+from apps.generation.deleting import delete_images
 from apps.generation.models import GenerationJob
 from apps.generation.selectors import access_job
 from apps.generation.services import cancel_job
+from apps.generation.waiting import wait_for_job
 
 
 class NativeView(DialectView):
@@ -29,38 +34,46 @@ class NativeView(DialectView):
         key = self.identify(http, {}, scope)
         return access_job(account=key.account, job_id=job_id)
 
-    def cancel(self, http: HttpRequest, job_id: str) -> HttpResponse:
-        """End the job. Raises the refusals of `access`, and NotCancelable."""
-        job = self.access(http, job_id, Scope.JOBS_CANCEL)
-        assert self.caller is not None  # access() has identified it
-        return _job_response(cancel_job(job=job, actor=self.caller.ref, now=clock.now()))
-
 
 class JobView(NativeView):
-    """One job."""
+    """One job. Deleting one that has not ended cancels it, else it removes its images."""
 
     def get(self, request: Request, job_id: str) -> HttpResponse:
-        return _job_response(self.access(request._request, job_id, Scope.JOBS_READ))
+        http = request._request
+        job = self.access(http, job_id, Scope.JOBS_READ)
+        preference = read_preference(http)
+        return _job_response(wait_for_job(job, timeout_s=preference.wait_s), preference.headers)
 
     def delete(self, request: Request, job_id: str) -> HttpResponse:
-        return self.cancel(request._request, job_id)
+        job = self.access(request._request, job_id, Scope.JOBS_CANCEL)
+        assert self.caller is not None  # access() has identified it
+        if not job.is_terminal:
+            return _canceled(job, self.caller)
+        delete_images(job=job, actor=self.caller.ref, now=clock.now())
+        job.refresh_from_db()
+        return _job_response(job)
 
 
 class CancelView(NativeView):
-    """Canceling for clients that cannot send DELETE."""
+    """Canceling alone; what has ended stays as it is."""
 
     def post(self, request: Request, job_id: str) -> HttpResponse:
-        return self.cancel(request._request, job_id)
+        http = request._request
+        job = self.access(http, job_id, Scope.JOBS_CANCEL)
+        key = self.caller
+        assert key is not None  # access() has identified it
+        return answer_once(http, key, lambda: _canceled(job, key))
 
 
 class EventsView(NativeView):
     """The job's course as it happens."""
 
     def get(self, request: Request, job_id: str) -> StreamingHttpResponse:
-        job = self.access(request._request, job_id, Scope.JOBS_READ)
+        http = request._request
+        job = self.access(http, job_id, Scope.JOBS_READ)
         # X-Accel-Buffering: nginx would otherwise hold events back until its buffer is full.
         return StreamingHttpResponse(
-            job_events(job),
+            job_events(job, last_seen=http.headers.get("Last-Event-ID", "")),
             content_type="text/event-stream",
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
@@ -73,5 +86,10 @@ class UnknownPathView(NativeView):
         return errors.unknown_path(request.path)
 
 
-def _job_response(job: GenerationJob) -> HttpResponse:
-    return HttpResponse(json_bytes(describe(job)), content_type="application/json")
+def _canceled(job: GenerationJob, key: ApiKey) -> HttpResponse:
+    """Raises NotCancelable."""
+    return _job_response(cancel_job(job=job, actor=key.ref, now=clock.now()))
+
+
+def _job_response(job: GenerationJob, headers: Mapping[str, str] | None = None) -> HttpResponse:
+    return HttpResponse(json_bytes(describe(job)), content_type="application/json", headers=headers)

@@ -72,17 +72,17 @@ def test_changing_an_account_records_before_and_after(cast: Cast, clock: FrozenC
         name="Ada's",
         time_zone="Asia/Tokyo",
         is_active=False,
+        safety="block",
         actor=cast.otto.ref,
         now=clock.now(),
     )
-    cast.account.refresh_from_db()
-    assert (cast.account.name, cast.account.time_zone, cast.account.is_active) == (
-        "Ada's",
-        "Asia/Tokyo",
-        False,
-    )
+    changed = Account.objects.values_list("name", "time_zone", "is_active", "safety")
+    assert changed.get(pk=cast.account.pk) == ("Ada's", "Asia/Tokyo", False, "block")
     event = AuditEvent.objects.latest("id")
-    assert event.data == {"before": ["Ada", "UTC", True], "after": ["Ada's", "Asia/Tokyo", False]}
+    assert event.data == {
+        "before": ["Ada", "UTC", True, ""],
+        "after": ["Ada's", "Asia/Tokyo", False, "block"],
+    }
     assert event.actor_label == "otto@example.com"
 
 

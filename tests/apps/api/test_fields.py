@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from apps.api.modelslab.fields import FIELDS, IGNORED, REFUSED
+from apps.api.modelslab.fields.generation import IGNORED, REFUSED
+from apps.api.modelslab.fields.generation import TEXT_TO_IMAGE as FIELDS
 from apps.api.modelslab.schedulers import A1111_NAMES, SCHEDULERS, SDE_NAME, words_of
 from apps.catalog.models import CatalogEntry
 from apps.generation.models import GenerationJob
-from apps.generation.request import ResolvedRequest
+from apps.generation.resolved import ResolvedRequest
 from gpu_runtime.messages import Sampler, SigmaSchedule
 from gpu_runtime.sampler_facts import read_name, schedules_of
 from tests.apps.api import jobs
@@ -179,13 +180,6 @@ def test_fields_that_cannot_be_honoured_are_refused_once_they_mean_something(
     assert refused(ada, **{name: "something"}).startswith(f"{name} is not offered by this version")
     for harmless in (None, "", False, "no", "None", 0, [], *REFUSED[name].harmless):
         accepted(ada, **{name: harmless})
-
-
-def test_webhook_refusal_says_what_to_do_instead(ada: ApiClient) -> None:
-    assert refused(ada, webhook="https://example.com/hook") == (
-        'webhook is not offered by this version (seen: "https://example.com/hook"); '
-        "leave it out and poll fetch_result"
-    )
 
 
 @pytest.mark.parametrize(

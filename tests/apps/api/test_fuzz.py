@@ -8,7 +8,8 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from apps.api.modelslab.fields import FIELDS, REFUSED
+from apps.api.modelslab.fields.generation import REFUSED
+from apps.api.modelslab.fields.generation import TEXT_TO_IMAGE as FIELDS
 from apps.generation.models import GenerationJob
 from tests.apps.api.client import PROMPT, V6, V7, ApiClient
 

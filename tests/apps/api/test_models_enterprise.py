@@ -223,7 +223,13 @@ def test_a_model_in_use_is_not_deleted(otto: ApiClient, ada: ApiClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [f"{BASE}/model_reload", "/api/v3/dreambooth/model_reload", "/api/v4/dreambooth/model_reload"]
+    "path",
+    [
+        f"{BASE}/model_reload",
+        "/api/v3/dreambooth/model_reload",
+        "/api/v4/dreambooth/model_reload",
+        "/api/v6/images/model_reload",
+    ],
 )
 def test_reload_is_noted_for_the_workers(otto: ApiClient, path: str) -> None:
     answer = otto.post(path, {"model_id": "tiny"})

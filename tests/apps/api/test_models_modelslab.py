@@ -9,6 +9,7 @@ from django.test.utils import CaptureQueriesContext
 
 from apps.api.modelslab.models_fields import IGNORED, REFUSED, SORTS, TABLES
 from apps.api.modelslab.models_render import category_of
+from apps.api.modelslab.models_schema import DESCRIBED
 from apps.apikeys.choices import Scope
 from apps.catalog import facets
 from apps.catalog.choices import Kind
@@ -20,7 +21,7 @@ from tests.cast import Cast
 from tests.factories import make_checkpoint, make_key
 
 LISTS = ["/api/v4/dreambooth/model_list", "/api/v3/dreambooth/model_list", "/api/v3/model_list"]
-SEARCHES = ["/api/v6/model-search", "/api/agents/v1/models"]
+SEARCHES = ["/api/v6/model-search", "/api/v7/models", "/api/agents/v1/models"]
 
 
 @pytest.fixture(autouse=True)
@@ -182,7 +183,7 @@ def test_detail_says_what_requests_may_say(ada: ApiClient, prefix: str) -> None:
     body = ada.get(f"{prefix}/sdxl").json()
     assert (body["status"], body["data"]["model_id"]) == ("success", "tiny")
     parameters = body["data"]["parameters"]
-    assert list(parameters) == ["/api/v6/images/text2img", "/api/v7/images/text-to-image"]
+    assert list(parameters) == [f"/api/{path}" for path in DESCRIBED]
     schema = parameters["/api/v7/images/text-to-image"]
     assert schema["required"] == ["prompt", "model_id"]
     properties = schema["properties"]

@@ -57,6 +57,8 @@ def test_a_queued_job(ada: ApiClient) -> None:
         "images": [],
         "request": job.request,
         "track_id": "mine",
+        "timeline": [],
+        "result": {},
     }
     assert ada.get(f"/v1/jobs/{first.pk}").json()["queue_position"] == 0
 
@@ -120,7 +122,20 @@ def test_canceling_what_has_ended_is_a_conflict(ada: ApiClient) -> None:
     [job] = jobs.run_all()
 
     detail = f"Job {job.pk} has already succeeded; only queued and running jobs can be canceled."
-    assert_problem(ada.delete(f"/v1/jobs/{job.pk}"), 409, "Conflict", "not_cancelable", detail)
+    assert_problem(ada.post(f"/v1/jobs/{job.pk}/cancel"), 409, "Conflict", "not_cancelable", detail)
+
+
+def test_deleting_what_has_ended_removes_its_images(ada: ApiClient, anybody: ApiClient) -> None:
+    submitted(ada)
+    [job] = jobs.run_all()
+    [image] = ada.get(f"/v1/jobs/{job.pk}").json()["images"]
+
+    body = ada.delete(f"/v1/jobs/{job.pk}").json()
+
+    assert (body["state"], body["images"]) == ("succeeded", [])
+    assert body["result"]["deleted_at"].startswith("2026-03-02T12:00:00")
+    assert anybody.get(image["url"]).status_code == 404
+    assert ada.delete(f"/v1/jobs/{job.pk}").status_code == 200
 
 
 @pytest.mark.parametrize("tail", ["", "/cancel", "/events"])
@@ -189,16 +204,16 @@ def test_events_of_a_job_that_has_ended(live_ada: ApiClient) -> None:
     submitted(live_ada)
     [job] = jobs.run_all()
 
-    response = live_ada.get(f"/v1/jobs/{job.pk}/events", Last_Event_ID="1.7.running")
+    response = live_ada.get(f"/v1/jobs/{job.pk}/events", Last_Event_ID="1.7.running.0")
 
     assert response["Content-Type"] == "text/event-stream"
     assert response["Cache-Control"] == "no-store"
     stream = b"".join(response.streaming_content)
     assert stream.startswith(b"retry: 2000\n\n")
     assert parsed(stream) == [
-        ("state", "1.25.succeeded", {"id": job.pk, "state": "succeeded"}),
-        ("progress", "1.25.succeeded", {"step": 25, "total": 25}),
-        ("done", "1.25.succeeded", live_ada.get(f"/v1/jobs/{job.pk}").json()),
+        ("state", "1.25.succeeded.0", {"id": job.pk, "state": "succeeded"}),
+        ("progress", "1.25.succeeded.0", {"step": 25, "total": 25, "queue_position": 0, "eta_s": 0.0}),
+        ("done", "1.25.succeeded.0", live_ada.get(f"/v1/jobs/{job.pk}").json()),
     ]
 
 

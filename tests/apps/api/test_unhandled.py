@@ -12,7 +12,14 @@ from apps.api import unhandled
 
 @pytest.mark.parametrize(
     ("path", "content_type"),
-    [("/api/x", "application/json"), ("/v1/x", "application/problem+json"), ("/nothing/here", "text/html")],
+    [
+        ("/api/x", "application/json"),
+        ("/v1/images/x", "application/json"),
+        ("/openai/v1/x", "application/json"),
+        ("/sdapi/v1/x", "application/json"),
+        ("/v1/x", "application/problem+json"),
+        ("/nothing/here", "text/html"),
+    ],
 )
 def test_each_asker_gets_its_own_shape(db: None, path: str, content_type: str) -> None:
     request = RequestFactory().get(path)

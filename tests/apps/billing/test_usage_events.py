@@ -50,13 +50,15 @@ def test_a_job_cannot_be_charged_twice(cast: Cast, clock: FrozenClock) -> None:
     assert UsageEvent.objects.get().images == 2
 
 
-@pytest.mark.parametrize("change", [{"images": 0}, {"calls": 0}])
-def test_nothing_delivered_is_nothing_to_charge(
-    cast: Cast, clock: FrozenClock, change: dict[str, int]
-) -> None:
+def test_nothing_called_is_nothing_to_charge(cast: Cast, clock: FrozenClock) -> None:
     with pytest.raises(IntegrityError):
-        _record(cast, clock, **change)
+        _record(cast, clock, calls=0)
     assert UsageEvent.objects.count() == 0
+
+
+def test_a_call_without_images_is_one_all_the_same(cast: Cast, clock: FrozenClock) -> None:
+    _record(cast, clock, images=0, pixels=0)
+    assert UsageEvent.objects.get().calls == 1
 
 
 def test_events_cannot_be_changed(cast: Cast, clock: FrozenClock) -> None:

@@ -156,13 +156,19 @@ def test_nothing_can_be_deleted_in_the_console(cast: Cast) -> None:
 def test_every_model_of_ours_has_a_page_or_a_reason() -> None:
     ours = {model for model in apps.get_models() if model.__module__.startswith("apps.")}
     hidden = {model._meta.label for model in ours if model not in admin.site._registry}
-    # The chain is a column of the audit log; idempotency records hold the callers' own responses; names are
-    # columns of the catalogue's entries, and the watermark a counter's own note.
+    # The chain is a column of the audit log; idempotency records hold the callers' own responses, and
+    # previews their pictures; names are columns of the catalogue's entries, and the watermark a counter's own
+    # note. A webhook's attempts are shown with it, and its secrets and the options of an AUTOMATIC1111 client
+    # are the customers' own affair.
     assert hidden == {
+        "api.A1111Options",
         "audit.AuditLink",
         "generation.IdempotencyRecord",
+        "generation.JobPreview",
         "catalog.CatalogName",
         "catalog.UsageWatermark",
+        "webhooks.Attempt",
+        "webhooks.SigningSecret",
     }
 
 

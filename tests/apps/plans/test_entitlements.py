@@ -23,7 +23,7 @@ def _parse(**change: Any) -> Entitlements:
 
 
 def test_limits_read_as_they_are() -> None:
-    assert _parse(calls_per_day="unlimited") == Entitlements(
+    assert _parse(calls_per_day="unlimited", kinds=["txt2img"]) == Entitlements(
         plan_code="p",
         calls_per_day=UNLIMITED,
         queue_depth=20,
@@ -68,9 +68,9 @@ def test_a_weight_must_be_positive(weight: float) -> None:
 
 
 def test_a_kind_outside_the_plan_is_refused() -> None:
-    _parse().require_kind("txt2img")
+    _parse(kinds=["txt2img"]).require_kind("txt2img")
     with pytest.raises(KindNotInPlan, match=r"^Your plan p does not include upscale\.$") as refusal:
-        _parse().require_kind("upscale")
+        _parse(kinds=["txt2img"]).require_kind("upscale")
     assert refusal.value.http_status == 403
 
 

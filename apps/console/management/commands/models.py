@@ -22,6 +22,7 @@ from apps.console.import_follow import follow_import
 from apps.console.terminal import TERMINAL, account_by_slug, refusals_as_command_errors
 from apps.core import clock
 from gpu_runtime.weights.family_facts import FAMILY_FACTS
+from gpu_runtime.weights.identification.cut_outs import NEEDED
 from gpu_runtime.weights.store import Store
 
 SHOWN = 20
@@ -190,6 +191,11 @@ def _add_import(parser: ArgumentParser) -> None:
     parser.add_argument("--guidance-scale", type=float)
     parser.add_argument("--sampler")
     parser.add_argument("--negative-prompt")
+    parser.add_argument("--input-px", type=int, help="side of a cut-out network's pictures")
+    for name in ("--mean", "--std"):
+        parser.add_argument(
+            name, type=float, nargs=3, metavar=("R", "G", "B"), help="of a cut-out network's colours, 0 to 1"
+        )
     parser.add_argument("--force", action="store_true", help="replace the weights of the model of this name")
     _add_running(parser)
 
@@ -225,6 +231,7 @@ def _options(given: dict[str, Any]) -> ImportOptions:
         tags=tuple(given["tag"]),
         trigger_words=tuple(given["trigger_word"]),
         defaults={name: given[name] for name in names if given[name] is not None},
+        details={name: given[name] for name in NEEDED if given[name] is not None},
         token=_token(given),
         uses_server_tokens=True,
         force=given["force"],
