@@ -22,6 +22,9 @@ SLOWEST: Final = (
     "tests/drills/test_freeze_drills.py",
     "tests/drills/test_webhook_drills.py",
     "tests/acceptance/test_openai_client.py",
+    "tests/acceptance/test_modelslab_py.py",
+    "tests/acceptance/test_a1111_client.py",
+    "tests/apps/api/test_schemathesis.py",
     "tests/acceptance/test_first_image.py",
     "tests/gpu_runtime/test_equality.py",
     "tests/gpu_runtime/test_lora_equality.py",
@@ -34,6 +37,8 @@ SLOWEST: Final = (
     "tests/gpu_runtime/test_image_families.py",
     "tests/gpu_runtime/test_controls.py",
     "tests/apps/catalog/imports/test_cluster.py",
+    "tests/acceptance/test_webhook_arrives.py",
+    "tests/apps/console/test_models_command.py",
     "tests/gpu_runtime/test_samplers.py",
     "tests/gpu_runtime/test_tiny_pipelines.py",
     "tests/gpu_runtime/test_passes.py",
@@ -47,6 +52,9 @@ SLOWEST: Final = (
     "tests/gpu_runtime/test_fault_recovery.py",
     "tests/gpu_runtime/test_gpu_suite.py",
     "tests/gpu_runtime/test_swap_soak.py",
+    "tests/gpu_runtime/test_lora_applied.py",
+    "tests/gpu_runtime/test_import_child_writer.py",
+    "tests/apps/generation/test_imported_models.py",
 )
 """More than about eight seconds each, longest first; a wrong place costs time and nothing else."""
 

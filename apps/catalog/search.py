@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
+from hashlib import sha256
 from typing import Any, Final
 
 from django.contrib.postgres.search import SearchQuery, SearchRank
+from django.core.cache import cache
+from django.core.exceptions import EmptyResultSet
 from django.db.models import BooleanField, Case, F, FloatField, Func, Value, When
 from django.db.models.functions import Cast
 
@@ -26,6 +29,9 @@ MAX_WORD_CHARS: Final = 64
 RANKED: Final = 300
 # Pages with numbers end there, unless an index alone can count: as far as anybody leafs.
 COUNTED: Final = 3_000
+# A total from here on is counted again only after a while: counting so many costs more than a page of them.
+MANY: Final = 10_000
+TOTALS_REMEMBERED_S: Final = 10
 # Of a word in description, tags, title and name, as PostgreSQL's ts_rank takes them.
 WEIGHTS: Final = [0.05, 0.2, 0.4, 1.0]
 # Above every rank: what is called exactly that comes first.
@@ -186,7 +192,7 @@ def page_number(
             is_total_exact=len(ranked) < RANKED,
         )
     most = None if _is_indexed(filters) else COUNTED
-    total = (found.order_by() if most is None else found.order_by()[: most + 1]).count()
+    total = _total(found.order_by() if most is None else found.order_by()[: most + 1])
     is_exact = most is None or total <= most
     total = total if is_exact or most is None else most
     last = min(first + per_page, total)
@@ -200,6 +206,21 @@ def page_number(
     else:
         chosen = list(keys[first:last])
     return NumberedPage(entries=_rows(chosen), total=total, is_total_exact=is_exact)
+
+
+def _total(found: CatalogQuerySet) -> int:
+    """How many there are; of many, up to TOTALS_REMEMBERED_S ago."""
+    try:
+        question = repr(found.values("pk").query.sql_with_params())
+    except EmptyResultSet:
+        return 0
+    key = f"catalog.total.{sha256(question.encode()).hexdigest()}"
+    total: int | None = cache.get(key)
+    if total is None:
+        total = found.count()
+        if total >= MANY:
+            cache.set(key, total, TOTALS_REMEMBERED_S)
+    return total
 
 
 def _rows(keys: list[int]) -> list[CatalogEntry]:

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -297,3 +298,22 @@ def test_the_search_vector_never_leaves_the_database(cast: Cast) -> None:
     with CaptureQueriesContext(connection) as queries:
         list(list_usable(account=cast.account))
     assert '"search"' not in queries[0]["sql"]
+
+
+@pytest.mark.parametrize(("many", "expected"), [(2, 3), (10, 4)])
+def test_only_totals_of_many_entries_are_remembered(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, many: int, expected: int
+) -> None:
+    cache.clear()
+    monkeypatch.setattr("apps.catalog.search.MANY", many)
+    entries = CatalogEntry.objects.filter(name__startswith="count-")
+    for index in range(3):
+        make_checkpoint(f"count-{index}")
+
+    def total() -> int:
+        return page_number(entries, CatalogFilters(), order=Order.NAME, page=1, per_page=2).total
+
+    assert total() == 3
+    make_checkpoint("count-3")
+    assert total() == expected
+    cache.clear()
