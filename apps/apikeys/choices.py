@@ -19,10 +19,12 @@ class Scope(models.TextChoices):
     """The operator's: public models, the enterprise endpoints, any model whosoever it is."""
     WEBHOOKS_WRITE = "webhooks:write"
     """Replace the account's webhook secret, send tests, send deliveries again."""
+    KEYS_WRITE = "keys:write"
+    """See the account's keys, make keys that are no stronger, end such keys."""
 
 
 ALL_SCOPES = tuple(Scope)
 DEFAULT_SCOPES = (Scope.IMAGES_GENERATE, Scope.JOBS_READ, Scope.JOBS_CANCEL, Scope.MODELS_READ)
 """What a customer's key has unless somebody decides otherwise."""
-CUSTOMER_SCOPES = (*DEFAULT_SCOPES, Scope.MODELS_WRITE, Scope.WEBHOOKS_WRITE)
+CUSTOMER_SCOPES = (*DEFAULT_SCOPES, Scope.MODELS_WRITE, Scope.WEBHOOKS_WRITE, Scope.KEYS_WRITE)
 """What a customer's key may have; the others are the operator's."""

@@ -27,3 +27,11 @@ class ScopeMissing(DomainError):
     code = "scope_missing"
     http_status = 403
     message = "This API key lacks the scope {scope}."
+
+
+class KeyStronger(DomainError):
+    """The other key is of the same account, and has fewer limits than the one that asks."""
+
+    code = "key_stronger"
+    http_status = 403
+    message = "This API key may not revoke the key {prefix}, which {excess}. Use one without that limit."

@@ -33,7 +33,7 @@ class IssuedKey:
     plaintext: str
 
 
-def create_api_key(
+def insert_api_key(
     *,
     account: Account,
     name: str,
@@ -45,7 +45,11 @@ def create_api_key(
     allowed_addresses: Sequence[str] = (),
     daily_cap: int | None = None,
 ) -> IssuedKey:
-    """Issue a key. Raises InvalidField for no scope, a blank name, a past expiry or a malformed network."""
+    """Issue a key; a part.
+
+    Raises InvalidField for no scope, a blank name, a past expiry or a malformed network.
+    """
+    require_transaction()
     if not name.strip() or len(name) > 100:
         raise InvalidField(field="name", problem="must be 1 to 100 characters")
     if not scopes:
@@ -66,9 +70,13 @@ def create_api_key(
         expires_at=expires_at,
         created_at=now,
     )
-    with transaction.atomic(durable=True):
-        _insert(key, name="apikeys.key.created", actor=actor, now=now)
+    _insert(key, name="apikeys.key.created", actor=actor, now=now)
     return IssuedKey(key=key, plaintext=text.plaintext)
+
+
+# Durable: the text of a key is shown once, so no outer transaction may take the key back.
+create_api_key = transaction.atomic(durable=True)(insert_api_key)
+"""Issue a key, as an act of its own."""
 
 
 def _network(text: str) -> str:
@@ -124,13 +132,17 @@ def require_scope(*, key: ApiKey, scope: Scope) -> None:
         raise ScopeMissing(scope=scope.value)
 
 
-def revoke_api_key(*, key: ApiKey, actor: Ref, now: datetime) -> None:
-    """End a key at once. Raises Conflict when it was revoked before."""
-    with transaction.atomic(durable=True):
-        if ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=now) != 1:
-            raise Conflict(problem="This API key is already revoked.")
-        audit.record("apikeys.key.revoked", actor=actor, subject=key.ref, account_id=key.account_id, now=now)
+def end_api_key(*, key: ApiKey, actor: Ref, now: datetime) -> None:
+    """End a key at once; a part. Raises Conflict when it was revoked before."""
+    require_transaction()
+    if ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=now) != 1:
+        raise Conflict(problem="This API key is already revoked.")
+    audit.record("apikeys.key.revoked", actor=actor, subject=key.ref, account_id=key.account_id, now=now)
     key.revoked_at = now
+
+
+revoke_api_key = transaction.atomic(durable=True)(end_api_key)
+"""End a key at once, as an act of its own."""
 
 
 def rotate_api_key(*, key: ApiKey, overlap: timedelta, actor: Ref, now: datetime) -> IssuedKey:
