@@ -9,6 +9,7 @@ from typing import Any
 
 from gpu_runtime.device_faults import call_with_room
 from gpu_runtime.estimates import Estimates
+from gpu_runtime.execution.wrapping import wrapping_if
 from gpu_runtime.families.family import Family, Row
 from gpu_runtime.held import HeldRequest
 from gpu_runtime.telemetry import TickKind, TickLog, TickReport
@@ -33,9 +34,10 @@ class Beginner:
             self._residency.require_vae(request.vae, request.checkpoint)
         vae = self._vae(held, stage) if request.image else None
         started = time.monotonic()
-        held.conditioning[stage] = call_with_room(
-            lambda: family.encode(request, vae), self._making_room(held, stage)
-        )
+        with wrapping_if(request.is_seamless):
+            held.conditioning[stage] = call_with_room(
+                lambda: family.encode(request, vae), self._making_room(held, stage)
+            )
         seconds = time.monotonic() - started
         held.spent.encode_s += seconds
         self._estimates.record_encode(held.keys[stage], seconds)
@@ -49,10 +51,11 @@ class Beginner:
             if start.pixels is not None:
                 start = replace(start, vae=self._vae(held, image.stage))
             conditioning = held.conditioning[image.stage]
-            image.row = call_with_room(
-                lambda: family.begin(request, index, conditioning, start),
-                self._making_room(held, image.stage),
-            )
+            with wrapping_if(request.is_seamless):
+                image.row = call_with_room(
+                    lambda: family.begin(request, index, conditioning, start),
+                    self._making_room(held, image.stage),
+                )
             # What the pass began from is in the row now.
             image.start = replace(image.start, latents=None, pixels=None)
         return image.row

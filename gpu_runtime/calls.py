@@ -150,6 +150,7 @@ class DenoiserCalls:
             family,
             rows,
             tier=key.tier,
+            is_seamless=key.is_seamless,
             reuse_threshold=0.0 if is_forgetful else self._reuse_threshold,
             spare=self._spare,
         )
@@ -164,7 +165,7 @@ class DenoiserCalls:
         full = filled(rows, self._exact_rows)
         with self._meter.measure(key, "denoising", len(full)):
             return call_with_room(
-                lambda: predict(family, full, tier=key.tier, is_divisible=False),
+                lambda: predict(family, full, tier=key.tier, is_seamless=key.is_seamless, is_divisible=False),
                 lambda: self._residency.make_room(*_weights_of(key, rows)),
             )
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gpu_runtime.device_faults import call_in_halves, nothing_to_spare
 from gpu_runtime.execution.calling import calling
+from gpu_runtime.execution.wrapping import wrapping_if
 from gpu_runtime.families.family import Family, ForwardInputs, Row
 from gpu_runtime.feature_cache.features import CallFeatures
 from gpu_runtime.messages import Tier
@@ -44,15 +45,16 @@ def predict(
     rows: Sequence[Row],
     *,
     tier: Tier = Tier.STANDARD,
+    is_seamless: bool = False,
     reuse_threshold: float = 0.0,
     is_divisible: bool = True,
     spare: Callable[[], int] = nothing_to_spare,
 ) -> Prediction:
     """Call the denoiser once for all rows; out of memory, in halves if it `is_divisible`.
 
-    `tier` is that of all rows; `reuse_threshold` as in `EngineConfig`. `spare` gives up what rows remember
-    and returns how many bytes: the first thing to do where a divisible call runs out of memory, which is then
-    repeated in full and remembers nothing. Raises what the family raises.
+    `tier` and `is_seamless` are those of all rows; `reuse_threshold` as in `EngineConfig`. `spare` gives up
+    what rows remember and returns how many bytes: the first thing to do where a divisible call runs out of
+    memory, which is then repeated in full and remembers nothing. Raises what the family raises.
     """
     started = time.monotonic()
     inputs = family.rows(rows)
@@ -63,7 +65,7 @@ def predict(
 
     def forward(part: slice) -> Tensor:
         nonlocal fitting
-        with calling(tier, features.part(part) if features else None):
+        with calling(tier, features.part(part) if features else None), wrapping_if(is_seamless):
             predicted = family.forward(inputs, part)
         fitting = max(fitting, part.stop - part.start)
         return predicted

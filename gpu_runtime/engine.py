@@ -27,6 +27,7 @@ import torch
 
 from gpu_runtime.batching.admission import Rejected, admit
 from gpu_runtime.batching.limits import Limits
+from gpu_runtime.batching.pass_rules import require_between
 from gpu_runtime.batching.queue_forecast import forecast
 from gpu_runtime.batching.step_batcher import StepBatcher
 from gpu_runtime.beginning import Beginner
@@ -40,6 +41,7 @@ from gpu_runtime.families.registry import FAMILIES, LoadFamily
 from gpu_runtime.feature_cache.memory import FeatureMemory
 from gpu_runtime.finishing import Finisher
 from gpu_runtime.forecast import demands, expected_step_s
+from gpu_runtime.images import Pixels
 from gpu_runtime.learned import LearnedTimes, MeasuredOn
 from gpu_runtime.messages import CheckpointRef, EngineInfo, Event, Forecast, ImageRequest, OnPixels
 from gpu_runtime.previews import Previews
@@ -130,17 +132,28 @@ class Engine:
         self._decoded_last = False
         self._is_draining = False
 
-    def submit(self, request: ImageRequest, *, on_pixels: OnPixels | None = None) -> None:
+    def submit(
+        self, request: ImageRequest, *, on_pixels: OnPixels | None = None, on_between: OnPixels | None = None
+    ) -> None:
         """Take a request. Raises RuntimeFault when it can never run, or when the engine drains.
 
-        With `on_pixels` each image is handed to it, unencoded, in place of an ImageDone.
+        With `on_pixels` each image is handed to it, unencoded, in place of an ImageDone; `on_between` is
+        handed those of a first pass that `resume` brings back.
         """
         if self._is_draining:
             raise RuntimeFault("the engine is draining and takes no new request")
         if request.request_id in self._held:
             raise UnsupportedCombination(f"request {request.request_id!r} is already held")
         self.require_admissible(request)
-        self._register.add(request, on_pixels)
+        require_between(request, on_between)
+        self._register.add(request, on_pixels, on_between)
+
+    def resume(self, request_id: str, index: int, pixels: Pixels) -> None:
+        """Go on with an image that `on_between` was handed, uint8 [H, W, 3] at the size of its second pass.
+
+        An unknown request is ignored. Raises UnsupportedCombination for another size.
+        """
+        self._register.resume(request_id, index, pixels)
 
     def require_admissible(self, request: ImageRequest) -> None:
         """Raise UnsupportedCombination when the request can never run; its pictures are not looked at."""

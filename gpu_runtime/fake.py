@@ -18,27 +18,26 @@ from dataclasses import dataclass, field
 
 from gpu_runtime.batching.admission import Rejected, admit
 from gpu_runtime.batching.limits import Limits
+from gpu_runtime.batching.pass_rules import require_between
 from gpu_runtime.batching.queue_forecast import Demand, forecast
 from gpu_runtime.config import EngineConfig
 from gpu_runtime.errors import NumericFault, OutOfMemory, RuntimeFault, UnsupportedCombination
+from gpu_runtime.fake_events import image_done, preview, timings
 from gpu_runtime.fake_faults import SLOW_FACTOR, FaultCode, read_faults
-from gpu_runtime.fake_images import FakePicture, fake_jpeg, fake_png
+from gpu_runtime.fake_images import FakePicture
 from gpu_runtime.messages import (
     CheckpointRef,
     EngineInfo,
     Event,
     Forecast,
-    ImageDone,
     ImageRequest,
     OnPixels,
-    Preview,
     Progress,
     RequestCanceled,
     RequestDone,
     RequestFailed,
-    Timings,
 )
-from gpu_runtime.passes import passes_of
+from gpu_runtime.passes import Source, passes_of
 from gpu_runtime.telemetry import TickReport
 
 SLOW_FALLBACK_MS = 100.0
@@ -54,6 +53,15 @@ class _Held:
     """Steps done over all passes, the same for all images."""
     admitted_at: float | None = None
     on_pixels: OnPixels | None = None
+    on_between: OnPixels | None = None
+    away: set[int] = field(default_factory=set)
+    """Images that were handed out between two passes."""
+
+    @property
+    def is_between(self) -> bool:
+        """Whether images are handed out after the step that was done last."""
+        last = passes_of(self.request)[-1]
+        return last.source is Source.RETURNED_IMAGE and self.step == self.steps - last.steps
 
     @property
     def steps(self) -> int:
@@ -72,20 +80,36 @@ class FakeEngine:
     _events: list[Event] = field(default_factory=list)
     _is_draining: bool = False
 
-    def submit(self, request: ImageRequest, *, on_pixels: OnPixels | None = None) -> None:
+    def submit(
+        self, request: ImageRequest, *, on_pixels: OnPixels | None = None, on_between: OnPixels | None = None
+    ) -> None:
         """Take a request. Raises RuntimeFault when it can never run, or when the engine drains.
 
-        With `on_pixels` it is handed a FakePicture for each image.
+        With `on_pixels` it is handed a FakePicture for each image, and so is `on_between`.
         """
         if self._is_draining:
             raise RuntimeFault("the engine is draining and takes no new request")
         if request.request_id in self._held:
             raise UnsupportedCombination(f"request {request.request_id!r} is already held")
         self.require_admissible(request)
+        require_between(request, on_between)
         # The caller may cancel and submit again before it fetched the events of the first time.
         self._events = [event for event in self._events if event.request_id != request.request_id]
         faults = read_faults(request.prompt, self.dice)
-        self._held[request.request_id] = _Held(request, time.monotonic(), faults, on_pixels=on_pixels)
+        held = _Held(request, time.monotonic(), faults, on_pixels=on_pixels, on_between=on_between)
+        self._held[request.request_id] = held
+
+    def resume(self, request_id: str, index: int, pixels: FakePicture) -> None:
+        """Go on when all images of the request are back. Raises UnsupportedCombination for another size."""
+        held = self._held.get(request_id)
+        if held is None or held.request.hires is None:
+            return
+        wanted = held.request.hires.width, held.request.hires.height
+        if (pixels.width, pixels.height) != wanted:
+            raise UnsupportedCombination(
+                f"{pixels.width} x {pixels.height} pixels came back, not {wanted[0]} x {wanted[1]}"
+            )
+        held.away.discard(index)
 
     def require_admissible(self, request: ImageRequest) -> None:
         """Raise UnsupportedCombination when the request can never run; its pictures are not looked at."""
@@ -100,7 +124,9 @@ class FakeEngine:
             runs_through = self.config.fake_step_ms == 0
             while batch:
                 self._advance(batch)
-                batch = [held for held in batch if runs_through and self._is_unfinished(held)]
+                batch = [
+                    held for held in batch if runs_through and self._is_unfinished(held) and not held.away
+                ]
         events, self._events = self._events, []
         return events
 
@@ -180,7 +206,8 @@ class FakeEngine:
         """The oldest requests of the highest class that fit together, an isolated one alone, one at least."""
         batch: list[_Held] = []
         rows = 0
-        for held in sorted(self._held.values(), key=lambda held: held.request.priority):
+        present = [held for held in self._held.values() if not held.away]
+        for held in sorted(present, key=lambda held: held.request.priority):
             rows += len(held.request.seeds)
             if batch and (rows > self.config.max_rows or held.request.is_isolated):
                 break
@@ -231,17 +258,31 @@ class FakeEngine:
             if self.config.fake_step_ms:
                 self._events.append(_progress(held))
                 if request.wants_previews:
-                    self._events += [_preview(held, index) for index in range(len(request.seeds))]
+                    self._events += [
+                        preview(request, index, held.step) for index in range(len(request.seeds))
+                    ]
+            if held.is_between:
+                self._hand_out(held)
             return
         self._events.append(_progress(held))
         for index in range(len(request.seeds)):
             self._deliver(held, index)
         del self._held[request.request_id]
-        self._events.append(RequestDone(request_id=request.request_id, timings=_timings(held)))
+        self._events.append(
+            RequestDone(request_id=request.request_id, timings=timings(held.submitted_at, held.admitted_at))
+        )
+
+    def _hand_out(self, held: _Held) -> None:
+        request = held.request
+        assert held.on_between is not None
+        held.away = set(range(len(request.seeds)))
+        for index, seed in enumerate(request.seeds):
+            picture = FakePicture(words=request.prompt, seed=seed, width=request.width, height=request.height)
+            held.on_between(index, picture)
 
     def _deliver(self, held: _Held, index: int) -> None:
         if held.on_pixels is None:
-            self._events.append(_image(held.request, index))
+            self._events.append(image_done(held.request, index))
             return
         request = held.request
         picture = FakePicture(
@@ -268,40 +309,3 @@ def _striking(held: _Held) -> list[str]:
 def _progress(held: _Held) -> Progress:
     images = len(held.request.seeds)
     return Progress(request_id=held.request.request_id, step=held.step * images, total=held.steps * images)
-
-
-def _preview(held: _Held, index: int) -> Preview:
-    request = held.request
-    return Preview(
-        request_id=request.request_id,
-        index=index,
-        step=held.step,
-        data=fake_jpeg(request.prompt, request.seeds[index]),
-    )
-
-
-def _image(request: ImageRequest, index: int) -> ImageDone:
-    width, height, seed = request.output_width, request.output_height, request.seeds[index]
-    return ImageDone(
-        request_id=request.request_id,
-        index=index,
-        seed=seed,
-        data=fake_png(request.prompt, seed, width=width, height=height),
-        media_type="image/png",
-        width=width,
-        height=height,
-    )
-
-
-def _timings(held: _Held) -> Timings:
-    now = time.monotonic()
-    admitted = now if held.admitted_at is None else held.admitted_at
-    return Timings(
-        queued_s=admitted - held.submitted_at,
-        load_s=0.0,
-        encode_s=0.0,
-        denoise_s=now - admitted,
-        decode_s=0.0,
-        encode_image_s=0.0,
-        total_s=now - held.submitted_at,
-    )

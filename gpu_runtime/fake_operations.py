@@ -78,6 +78,7 @@ SIZES: Final[dict[str, Resize]] = {
 NOTES: Final[dict[str, dict[str, object]]] = {
     "background.remove": {"cut_out": "person"},
     "faces.detect": {"faces": 0, "face_boxes": []},
+    "faces.restore": {"faces": 1},
     "faces.swap": {"faces": 1, "faces_found": 1, "chosen_by": "size"},
     "safety.check": {"nsfw": 0.0, "is_nsfw": False, "is_replaced": False},
     "picture.caption": {"caption": "a test card"},

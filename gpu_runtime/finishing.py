@@ -59,6 +59,8 @@ class Denoised:
     width: int
     """Of the result in pixels; the decoded image is resized to it (Lanczos)."""
     height: int
+    is_nearest: bool = False
+    """Resize by repeating pixels instead."""
 
     @property
     def shares_with(self) -> tuple[BatchKey, str]:
@@ -153,7 +155,8 @@ class Finisher:
         batch = self._take_alike()
         try:
             latents = torch.cat([image.latents for image in batch])
-            decoded = decode(family, latents, vae, make_room=make_room)
+            is_seamless = batch[0].request.is_seamless
+            decoded = decode(family, latents, vae, make_room=make_room, is_seamless=is_seamless)
             pixels = [None if each is None else _pixels_of(each) for each in decoded]
         except Exception as error:  # noqa: BLE001 - the loop's edge: these images fail, others go on
             fault = as_fault(error, "decoding an image")
@@ -211,7 +214,7 @@ def _pixels_of(decoded: Tensor) -> Pixels | NumericFault:
 
 
 def _made(image: Denoised, pixels: Pixels) -> Result:
-    resized = resize(pixels, width=image.width, height=image.height)
+    resized = resize(pixels, width=image.width, height=image.height, is_nearest=image.is_nearest)
     return encode_png(resized) if image.purpose is Purpose.FILE else resized
 
 

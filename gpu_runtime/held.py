@@ -24,6 +24,8 @@ class HeldImage:
     """Between the first and the last step of a pass, else None."""
     is_denoised: bool = False
     """Whether the steps of its pass are done and the result is with the finisher, or delivered."""
+    is_away: bool = False
+    """Whether its pixels were handed out to come back larger."""
     is_delivered: bool = False
     """Whether it was handed out as ImageDone."""
 
@@ -77,11 +79,19 @@ class HeldRequest:
     """Of one image in each pass."""
     on_pixels: OnPixels | None = None
     """Takes each image unencoded; None for image files in events."""
+    on_between: OnPixels | None = None
+    """Takes each image that is to come back larger."""
     conditioning: dict[int, Conditioning] = field(default_factory=dict)
     """Encoded prompts and pictures by pass; there from the first turn of a pass."""
 
     @classmethod
-    def of(cls, request: ImageRequest, now: float, on_pixels: OnPixels | None = None) -> HeldRequest:
+    def of(
+        cls,
+        request: ImageRequest,
+        now: float,
+        on_pixels: OnPixels | None = None,
+        on_between: OnPixels | None = None,
+    ) -> HeldRequest:
         """A request that has just come."""
         passes = passes_of(request)
         start = Start(end_at=passes[0].end_at)
@@ -93,6 +103,7 @@ class HeldRequest:
             spent=Spent(submitted_at=now),
             steps=tuple(each.steps for each in passes),
             on_pixels=on_pixels,
+            on_between=on_between,
         )
 
     @property

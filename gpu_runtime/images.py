@@ -31,11 +31,12 @@ def to_pixels(image: Tensor) -> Pixels:
     return pixels
 
 
-def resize(pixels: Pixels, *, width: int, height: int) -> Pixels:
-    """Resized by Lanczos; the same array when the size is right already."""
+def resize(pixels: Pixels, *, width: int, height: int, is_nearest: bool = False) -> Pixels:
+    """Resized by Lanczos, or by repeating pixels; the same array when the size is right already."""
     if pixels.shape[:2] == (height, width):
         return pixels
-    resized = Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS)
+    how = Image.Resampling.NEAREST if is_nearest else Image.Resampling.LANCZOS
+    resized = Image.fromarray(pixels).resize((width, height), how)
     return np.asarray(resized)
 
 

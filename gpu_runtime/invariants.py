@@ -34,7 +34,8 @@ def check_places(
 def _check_request(request: HeldRequest, to_do: Sequence[int], finishing: Sequence[RowId]) -> None:
     name = request.request_id
     delivered = [index for index, image in enumerate(request.images) if image.is_delivered]
-    places = [*to_do, *(row.index for row in finishing), *delivered]
+    away = [index for index, image in enumerate(request.images) if image.is_away]
+    places = [*to_do, *(row.index for row in finishing), *away, *delivered]
     _require(sorted(places) == list(range(len(request.images))), f"{name}: an image is lost or doubled")
     for row in finishing:
         _require(row == request.row_id(row.index), f"{name}: an image is finished in another pass")

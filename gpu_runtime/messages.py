@@ -169,6 +169,16 @@ class ImageInput:
     """SHA-256 of `data`, in hexadecimal: equal pictures are prepared once."""
 
 
+class ControlBalance(StrEnum):
+    """What counts more where a control image and the prompt disagree; UNets only."""
+
+    BALANCED = "balanced"
+    PROMPT = "prompt"
+    """The control fades towards the outer blocks of the network."""
+    CONTROL = "control"
+    """So it does, and rows without the prompt go without it: guidance makes more of it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlRef:
     """One ControlNet of one request, with the picture it follows."""
@@ -188,6 +198,7 @@ class ControlRef:
     """Share of the steps after which it no longer acts, above `start`."""
     mode: int | None = None
     """Which kind of map, for union ControlNets; None for others."""
+    balance: ControlBalance = ControlBalance.BALANCED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,6 +228,19 @@ class RefinerRef:
     """Share of the steps that the first checkpoint does, above 0 and below 1."""
 
 
+class Enlarging(StrEnum):
+    """How the result of a first pass takes the size of the second one."""
+
+    LANCZOS = "lanczos"
+    """The decoded image, resampled."""
+    NEAREST = "nearest"
+    """The decoded image, each pixel repeated."""
+    LATENTS = "latents"
+    """The latents, bilinear."""
+    OPERATIONS = "operations"
+    """The decoded image, by whoever submitted the request: see `ImageEngine.submit`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HiresFix:
     """A second pass at a larger size, begun from the enlarged result of the first."""
@@ -228,8 +252,39 @@ class HiresFix:
     """How much of the second pass is new: its share of steps, above 0 to 1."""
     steps: int
     """Steps of the whole second schedule, of which `strength` are done, 1 to 150."""
-    enlarges_latents: bool = False
-    """Enlarge latents (bilinear) instead of the decoded image (Lanczos)."""
+    enlarging: Enlarging = Enlarging.LANCZOS
+    prompt: str | None = None
+    """Of the second pass, read as the request's own; None is the same."""
+    negative_prompt: str | None = None
+    sampler: Sampler | None = None
+    """Of the second pass; None is the request's own with its schedule."""
+    schedule: SigmaSchedule = SigmaSchedule.AUTOMATIC
+    """Counts with a sampler."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeedVariation:
+    """Begin with a noise between those of two seeds, or with that of another size."""
+
+    seeds: tuple[int, ...]
+    """Second seed of each image, 0 to 2**32 - 1; as many as the request has seeds."""
+    strength: float = 0.0
+    """0 is the noise of the image's own seed, 1 that of its second one."""
+    size: tuple[int, int] | None = None
+    """Width and height in pixels of other noise; it is laid over the middle of the image's own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureMix:
+    """Keep the layout of the init image and fill it with what the prompt says.
+
+    Source: Liew et al. 2022, arXiv:2210.16056 (MagicMix). The request's `strength` is its k_max.
+    """
+
+    share: float = 0.5
+    """Of the prompt in each mixture, 0 to 1; the rest is the init image (the paper's nu)."""
+    until: float = 0.3
+    """Share of the steps, counted from the last one, that are left to the prompt alone (its k_min)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,6 +312,7 @@ class ImageRequest:
     sampler: Sampler
     account: str
     """Opaque tenant id: rows are shared fairly between accounts."""
+    variation: SeedVariation | None = None
     schedule: SigmaSchedule = SigmaSchedule.AUTOMATIC
     """Spacing of the noise levels; AUTOMATIC for samplers that have their own."""
     weight: float = 1.0
@@ -274,6 +330,8 @@ class ImageRequest:
     """With `image`: the share of the steps that is done, above 0 to 1; at 1 little of the image is left."""
     mask: ImageInput | None = None
     """With `image`: white is made anew, black is kept; read as grey, a half and more is white."""
+    mix: PictureMix | None = None
+    """With `image` and without `mask`: mix the image into the steps before the last ones; UNets only."""
     references: tuple[ImageInput, ...] = ()
     """Pictures that editing checkpoints (Kontext) work from."""
     controls: tuple[ControlRef, ...] = ()
@@ -290,6 +348,8 @@ class ImageRequest:
     """Guidance by an unconditional row for checkpoints that embed `guidance_scale` (Flux); 1 is without."""
     refiner: RefinerRef | None = None
     hires: HiresFix | None = None
+    is_seamless: bool = False
+    """Whether each edge goes on from the one across, so that copies can be laid as tiles; UNets only."""
     prompt_style: PromptStyle = PromptStyle.PLAIN
     tier: Tier = Tier.STANDARD
     priority: Priority = Priority.INTERACTIVE
@@ -494,10 +554,20 @@ class Stepping(Protocol):
 class ImageEngine(Stepping, Protocol):
     """What makes images: the engine or its stand-in."""
 
-    def submit(self, request: ImageRequest, *, on_pixels: OnPixels | None = None) -> None:
+    def submit(
+        self, request: ImageRequest, *, on_pixels: OnPixels | None = None, on_between: OnPixels | None = None
+    ) -> None:
         """Take a request. Raises RuntimeFault at once when it can never run; else it ends with one event.
 
-        With `on_pixels` each image is handed to it by `step()`, unencoded, in place of an ImageDone.
+        With `on_pixels` each image is handed to it by `step()`, unencoded, in place of an ImageDone. Requests
+        that are enlarged by `Enlarging.OPERATIONS` need `on_between`: it is handed each image of the first
+        pass, and the image waits until `resume` brings it back larger.
+        """
+
+    def resume(self, request_id: str, index: int, pixels: Any) -> None:
+        """Go on with an image that `on_between` was handed: its pixels at the size of the second pass.
+
+        Raises UnsupportedCombination for another size. An unknown request is ignored, as by `cancel`.
         """
 
     def require_admissible(self, request: ImageRequest) -> None:

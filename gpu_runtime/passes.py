@@ -7,13 +7,14 @@ To every family a pass is an ordinary request with another start. Knows nothing 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from gpu_runtime.batching.batch_key import BatchKey, batch_key
 from gpu_runtime.batching.cost import row_cost
 from gpu_runtime.batching.turns import ExtraNetwork
-from gpu_runtime.messages import ControlRef, HiresFix, ImageRequest, IpAdapterRef, RefinerRef
+from gpu_runtime.messages import ControlRef, Enlarging, HiresFix, ImageRequest, IpAdapterRef, RefinerRef
 from gpu_runtime.weights.family_facts import forward_rows, steps_from_picture
 
 
@@ -28,6 +29,8 @@ class Source(StrEnum):
     """The latents of the pass before at this pass's size."""
     ENLARGED_IMAGE = "enlarged image"
     """The decoded image of the pass before at this pass's size."""
+    RETURNED_IMAGE = "returned image"
+    """The decoded image of the pass before, as somebody else enlarged it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,8 @@ class Pass:
     request: ImageRequest
     """What it is to the family: this pass's checkpoint, size, steps and strength, without further passes."""
     source: Source = Source.REQUEST
+    is_nearest: bool = False
+    """With an enlarged image: whether pixels are repeated, and not resampled."""
     begin_at: float | None = None
     """Share of the noise schedule that earlier passes have done; None where it does not go on with theirs."""
     end_at: float | None = None
@@ -96,7 +101,14 @@ def passes_of(request: ImageRequest) -> tuple[Pass, ...]:
     return tuple(passes)
 
 
-_ENLARGED = frozenset({Source.ENLARGED_LATENTS, Source.ENLARGED_IMAGE})
+_SOURCES: Mapping[Enlarging, Source] = {
+    Enlarging.LATENTS: Source.ENLARGED_LATENTS,
+    Enlarging.LANCZOS: Source.ENLARGED_IMAGE,
+    Enlarging.NEAREST: Source.ENLARGED_IMAGE,
+    Enlarging.OPERATIONS: Source.RETURNED_IMAGE,
+}
+
+_ENLARGED = frozenset(_SOURCES.values())
 
 
 def _refining(own: ImageRequest, refiner: RefinerRef) -> Pass:
@@ -123,7 +135,13 @@ def _enlarging(own: ImageRequest, hires: HiresFix) -> Pass:
         height=hires.height,
         steps=hires.steps,
         strength=hires.strength,
+        prompt=own.prompt if hires.prompt is None else hires.prompt,
+        negative_prompt=own.negative_prompt if hires.negative_prompt is None else hires.negative_prompt,
+        sampler=hires.sampler or own.sampler,
+        schedule=hires.schedule if hires.sampler else own.schedule,
         image=own.image if own.mask else None,
+        # Its layout is that of the first pass.
+        mix=None,
     )
-    source = Source.ENLARGED_LATENTS if hires.enlarges_latents else Source.ENLARGED_IMAGE
-    return Pass(request=request, source=source)
+    is_nearest = hires.enlarging is Enlarging.NEAREST
+    return Pass(request=request, source=_SOURCES[hires.enlarging], is_nearest=is_nearest)

@@ -1,10 +1,13 @@
 """What images look like on their way: small JPEG files made from latents without a decoder.
 
+What is shown are the clean latents that the denoiser's latest prediction stands for: the image is to be seen
+in them when half of the noise is still in the latents themselves, and they cost no further call.
+
 Every autoencoder's latents are nearly a picture already: a linear map from channels to colours shows what is
 there. The map is fitted by least squares, once for each loaded checkpoint, to what its own decoder makes of
 smooth random latents; so fine-tuned and unusual autoencoders are served as well as the usual ones.
 
-The map is applied on the device right after a step and gives a few kilobytes; enlarging and encoding happen
+The map is applied on the device beside a step and gives a few kilobytes; enlarging and encoding happen
 in a thread. Nothing here changes an image, and what goes wrong here costs a preview and no more.
 """
 
@@ -13,8 +16,9 @@ from __future__ import annotations
 import io
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
@@ -29,6 +33,7 @@ from gpu_runtime.errors import DeviceLost
 from gpu_runtime.families.family import Family, Row
 from gpu_runtime.images import Pixels, to_pixels
 from gpu_runtime.messages import Preview
+from gpu_runtime.sampling.row_sampler import RowSampler
 
 log = logging.getLogger(__name__)
 
@@ -100,22 +105,38 @@ class Previews:
         """Of loaded checkpoints; None where there is none to be had."""
         self._latest: dict[str, tuple[float, int]] = {}
         """When each request's latest preview was made, and of which image."""
+        self._chosen: list[tuple[Member, Tensor | None]] = []
+        """Those of the present turn, with their clean latents as foreseen before the step."""
         self._encoding: list[tuple[str, int, int, Future[bytes]]] = []
         """Request, image index and steps of those under way, in order."""
         self._failed: set[str] = set()
         """Requests of which a preview failed: one line in the log says enough."""
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="encode-preview")
 
-    def after_turn(self, members: Sequence[Member], family: Family) -> None:
-        """Start a preview for every request that wants one now: of its images in turn. Raises DeviceLost."""
-        wanted: dict[str, list[Member]] = {}
-        for member in members:
-            if member.held.request.wants_previews and not member.row.sampler.is_done:
-                wanted.setdefault(member.held.request_id, []).append(member)
+    def before_step(self, predicted: Sequence[tuple[Member, Tensor]], family: Family) -> None:
+        """Look at what these are about to be stepped with, where a preview is due. Raises DeviceLost.
+
+        Takes each member's guided prediction, float32 [1, C, h, w]. One image of a request in turn is shown.
+        """
+        wanted: dict[str, list[tuple[Member, Tensor]]] = {}
+        for member, prediction in predicted:
+            if member.held.request.wants_previews:
+                wanted.setdefault(member.held.request_id, []).append((member, prediction))
         for request_id, own in wanted.items():
             if self._is_due(request_id):
                 _, latest = self._latest.get(request_id, (0.0, -1))
-                self._make(next((member for member in own if member.index > latest), own[0]), family)
+                member, prediction = next((each for each in own if each[0].index > latest), own[0])
+                self._choose(family, member, prediction)
+
+    def after_turn(self, family: Family) -> None:
+        """Start the previews of those looked at, if their requests are held and their images not done.
+
+        Raises DeviceLost.
+        """
+        chosen, self._chosen = self._chosen, []
+        for member, foreseen in chosen:
+            if not member.row.sampler.is_done:
+                self._make(member, foreseen, family)
 
     def collect(self) -> list[Preview]:
         """Those that are ready. One that failed is left out and logged."""
@@ -133,6 +154,7 @@ class Previews:
         """Drop everything of one request."""
         self._latest.pop(request_id, None)
         self._failed.discard(request_id)
+        self._chosen = [each for each in self._chosen if each[0].held.request_id != request_id]
         self._encoding = [each for each in self._encoding if each[0] != request_id]
 
     def close(self) -> None:
@@ -157,22 +179,37 @@ class Previews:
         latest = self._latest.get(request_id)
         return latest is None or self._clock() - latest[0] >= INTERVAL_S
 
-    def _make(self, member: Member, family: Family) -> None:
+    def _choose(self, family: Family, member: Member, prediction: Tensor) -> None:
+        """Without clean latents where none can be had: its latents after the step are shown."""
+        row, foreseen = member.row, None
+        if not isinstance(family, ShowsLatents) and isinstance(row.sampler, RowSampler):
+            with self._costing_no_more(member):
+                foreseen = row.sampler.denoised(prediction, row.latents)
+                if foreseen is None:
+                    # Nothing but noise as yet, and so there would be nothing else to see.
+                    return
+        self._chosen.append((member, foreseen))
+
+    def _make(self, member: Member, foreseen: Tensor | None, family: Family) -> None:
         held, index = member.held, member.index
         self._latest[held.request_id] = self._clock(), index
-        try:
-            latents = _latents_of(family, member.row)
+        with self._costing_no_more(member):
+            latents = _latents_of(family, member.row) if foreseen is None else foreseen
             projection = None if latents is None else self._projection(family, latents)
             if latents is None or projection is None:
                 return
-            pixels = to_pixels(projection.colours(latents[0].float()))
+            future = self._pool.submit(_encode, to_pixels(projection.colours(latents[0].float())))
+            self._encoding.append((held.request_id, index, held.steps_done(index), future))
+
+    @contextmanager
+    def _costing_no_more(self, member: Member) -> Iterator[None]:
+        """What goes wrong within costs the preview; raises DeviceLost, after which nothing works."""
+        try:
+            yield
         except Exception as error:
             if is_device_lost(error):
                 raise DeviceLost(f"the device failed while making a preview: {error}") from error
-            self._note_failure(held.request_id, error)
-            return
-        future = self._pool.submit(_encode, pixels)
-        self._encoding.append((held.request_id, index, held.steps_done(index), future))
+            self._note_failure(member.held.request_id, error)
 
     def _projection(self, family: Family, latents: Tensor) -> Projection | None:
         if family not in self._projections:

@@ -16,7 +16,7 @@ from torch import Tensor
 from gpu_runtime.batching.batch_key import BatchKey
 from gpu_runtime.batching.step_batcher import StepBatcher
 from gpu_runtime.batching.turns import RowId
-from gpu_runtime.errors import RuntimeFault
+from gpu_runtime.errors import RuntimeFault, UnsupportedCombination
 from gpu_runtime.families.family import Row, Start
 from gpu_runtime.finishing import Denoised, Finished, Finisher, Purpose
 from gpu_runtime.held import HeldRequest
@@ -59,12 +59,17 @@ class Register:
         self.events: list[Event] = []
         """Since the last `take_events`."""
 
-    def add(self, request: ImageRequest, on_pixels: OnPixels | None = None) -> None:
+    def add(
+        self,
+        request: ImageRequest,
+        on_pixels: OnPixels | None = None,
+        on_between: OnPixels | None = None,
+    ) -> None:
         """Take a request that was admitted. All its images are with the batcher, in their first pass."""
         # The caller may cancel and submit again before it fetched the events of the first time.
         self.events = [event for event in self.events if event.request_id != request.request_id]
         now = time.monotonic()
-        held = HeldRequest.of(request, now, on_pixels)
+        held = HeldRequest.of(request, now, on_pixels, on_between)
         first = held.passes[0]
         self._batcher.add(
             request.request_id,
@@ -145,7 +150,7 @@ class Register:
             self._finish(held, index, latents, Purpose.PIXELS if held.on_pixels else Purpose.FILE)
             return
         upcoming = held.passes[image.stage + 1]
-        if upcoming.source is Source.ENLARGED_IMAGE:
+        if upcoming.source in (Source.ENLARGED_IMAGE, Source.RETURNED_IMAGE):
             self._finish(held, index, latents, Purpose.PIXELS)
             return
         if upcoming.source is Source.ENLARGED_LATENTS:
@@ -161,11 +166,24 @@ class Register:
             self.fail(held, finished.result)
         elif isinstance(finished.result, bytes):
             self._deliver(held, finished.row.index, finished.result)
-        elif held.on_pixels and not held.has_next_pass(finished.row.index):
-            held.on_pixels(finished.row.index, finished.result)
-            self._note_delivered(held, finished.row.index)
         else:
-            self._enter_next_pass(held, finished.row.index, Start(pixels=_as_decoded(finished.result)))
+            self._receive_pixels(held, finished.row.index, finished.result)
+
+    def resume(self, request_id: str, index: int, pixels: Pixels) -> None:
+        """Somebody brings back the pixels of an image that was handed out. An unknown request is ignored.
+
+        Raises UnsupportedCombination for another size than that of its next pass.
+        """
+        held = self.held.get(request_id)
+        if held is None or not held.images[index].is_away:
+            return
+        upcoming = held.passes[held.images[index].stage + 1].request
+        if pixels.shape != (upcoming.height, upcoming.width, 3):
+            came = " x ".join(map(str, pixels.shape))
+            raise UnsupportedCombination(
+                f"the second pass takes {upcoming.height} x {upcoming.width} x 3 pixels, and {came} came back"
+            )
+        self._enter_next_pass(held, index, Start(pixels=_as_decoded(pixels)))
 
     def fail(self, held: HeldRequest, fault: RuntimeFault) -> None:
         """End a request with a fault. Images already handed out stay handed out."""
@@ -198,9 +216,13 @@ class Register:
         image = held.images[index]
         request = held.request
         width, height = request.output_width, request.output_height
+        is_nearest = False
         if held.has_next_pass(index):
-            upcoming = held.passes[image.stage + 1].request
-            width, height = upcoming.width, upcoming.height
+            upcoming = held.passes[image.stage + 1]
+            # What comes back enlarged is handed out as it is.
+            is_returned = upcoming.source is Source.RETURNED_IMAGE
+            sized = held.pass_of(index).request if is_returned else upcoming.request
+            width, height, is_nearest = sized.width, sized.height, upcoming.is_nearest
         self._finisher.put(
             Denoised(
                 row=held.row_id(index),
@@ -210,8 +232,23 @@ class Register:
                 purpose=purpose,
                 width=width,
                 height=height,
+                is_nearest=is_nearest,
             )
         )
+
+    def _receive_pixels(self, held: HeldRequest, index: int, pixels: Pixels) -> None:
+        """Of an image that is done, or of one that another pass goes on from."""
+        image = held.images[index]
+        if not held.has_next_pass(index):
+            assert held.on_pixels is not None
+            held.on_pixels(index, pixels)
+            self._note_delivered(held, index)
+        elif held.passes[image.stage + 1].source is Source.RETURNED_IMAGE:
+            assert held.on_between is not None
+            image.is_away = True
+            held.on_between(index, pixels)
+        else:
+            self._enter_next_pass(held, index, Start(pixels=_as_decoded(pixels)))
 
     def _enter_next_pass(self, held: HeldRequest, index: int, start: Start) -> None:
         held.enter_next_pass(index, start)

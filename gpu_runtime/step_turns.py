@@ -154,9 +154,9 @@ class StepTurns:
             for called in done.called
             if isinstance(called.outcome, Tensor) and self._register.is_held(called.member.held)
         ]
+        self._previews.before_step(predicted, family)
         self._advance(predicted, started)
-        going_on = [member for member, _ in predicted if self._register.is_held(member.held)]
-        self._previews.after_turn(going_on, family)
+        self._previews.after_turn(family)
         own_rows = sum(member.forward_rows for member in members)
         self._ticks.add(
             TickReport(

@@ -5,7 +5,7 @@ Plain frozen values only; importing this module imports no torch, no numpy and n
 
 Pictures go by names within a request. `before` reads the names in `pictures` and what its earlier operations
 left; the names stand in `image` as `Made`; `after` begins with each result under "image", and what is under
-"image" at its end is delivered.
+"image" at its end is delivered. `between` does so with what the first of two passes gives.
 """
 
 from __future__ import annotations
@@ -122,6 +122,9 @@ class WorkRequest:
     """In order."""
     image: ImageRequest | None = None
     """Its request_id equals this one's; where an ImageInput may stand, `Made` may stand for one."""
+    between: tuple[Operation, ...] = ()
+    """In order, for each image between its first pass and the one at a larger size, where `image.hires` has
+    `Enlarging.OPERATIONS`: begins with the image under "image" and leaves it there at the larger size."""
     after: tuple[Operation, ...] = ()
     """In order, for each image by itself."""
     results: tuple[str, ...] = ()

@@ -94,6 +94,24 @@ def _refuse_seeds(request: ImageRequest, limits: Limits) -> str:
     return ""
 
 
+def _refuse_variation(request: ImageRequest, limits: Limits) -> str:
+    variation, family = request.variation, request.checkpoint.family
+    if variation is None:
+        return ""
+    if family not in STEP_BATCHED:
+        return f"variations of a seed are not supported for family {family!r}"
+    if len(variation.seeds) != len(request.seeds):
+        return f"a variation has {len(request.seeds)} seeds, one an image, not {len(variation.seeds)}"
+    if not all(0 <= seed <= MAX_SEED for seed in variation.seeds):
+        return f"a seed of a variation must be 0 to {MAX_SEED}"
+    if not 0 <= variation.strength <= 1:
+        return f"the strength of a variation must be 0 to 1, not {variation.strength:g}"
+    for side in variation.size or ():
+        if not limits.min_side_px <= side <= limits.max_side_px:
+            return f"noise is drawn for {limits.min_side_px} to {limits.max_side_px} pixels, not {side}"
+    return ""
+
+
 def _refuse_prompts(request: ImageRequest, limits: Limits) -> str:
     for name, text in (("prompt", request.prompt), ("negative_prompt", request.negative_prompt)):
         if len(text) > limits.max_prompt_chars:
@@ -200,6 +218,7 @@ RULES: tuple[Rule, ...] = (
     _refuse_true_guidance,
     _refuse_clip_skip,
     _refuse_seeds,
+    _refuse_variation,
     _refuse_prompts,
     _refuse_weight,
     _refuse_deadline,

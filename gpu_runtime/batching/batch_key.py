@@ -25,6 +25,8 @@ class BatchKey:
     """Denoised height in pixels: the rows of a tensor have one shape."""
     tier: Tier = Tier.STANDARD
     """Rows of the exact tier need calls of a fixed number of rows, those of the fast one another network."""
+    is_seamless: bool = False
+    """What wraps around edges does so for all rows of a call."""
     shape: tuple[int, ...] = ()
     """What encoding adds: `Conditioning.shape`. Empty until a request is encoded."""
     isolated_request: str = ""
@@ -43,7 +45,7 @@ def tier_of(request: ImageRequest) -> Tier:
     """
     if request.sampler in AMPLIFYING:
         return Tier.EXACT
-    acts_inside = request.loras or request.controls or request.ip_adapters
+    acts_inside = request.loras or request.controls or request.ip_adapters or request.is_seamless
     return Tier.STANDARD if request.tier is Tier.FAST and acts_inside else request.tier
 
 
@@ -55,5 +57,6 @@ def batch_key(request: ImageRequest) -> BatchKey:
         width=request.width,
         height=request.height,
         tier=tier_of(request),
+        is_seamless=request.is_seamless,
         isolated_request=request.request_id if request.is_isolated else "",
     )

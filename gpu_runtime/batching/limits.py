@@ -21,12 +21,12 @@ class Limits:
     max_side_px: int = 2048
     max_output_side_px: int = 8192
     max_images: int = 64
-    max_prompt_chars: int = 10_000
+    max_prompt_chars: int = 32_000
     max_loras: int = 8
     max_lora_scale: float = 4.0
     """Of its absolute value."""
     max_embeddings: int = 16
-    max_references: int = 10
+    max_references: int = 16
     max_controls: int = 5
     max_ip_adapters: int = 3
     max_control_scale: float = 5.0

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from gpu_runtime.batching.limits import Limits, Rule
-from gpu_runtime.messages import HiresFix, ImageRequest
-from gpu_runtime.weights.family_facts import STEP_BATCHED, facts_of, steps_from_picture
+from gpu_runtime.errors import UnsupportedCombination
+from gpu_runtime.messages import Enlarging, HiresFix, ImageRequest, OnPixels
+from gpu_runtime.weights.family_facts import STEP_BATCHED, UNETS, facts_of, steps_from_picture
 
 REFINED = "sdxl"
 """The one family whose noise schedule was split between two checkpoints in training."""
@@ -31,7 +32,11 @@ def _refuse_hires(request: ImageRequest, limits: Limits) -> str:
         return ""
     if family not in STEP_BATCHED:
         return f"hi-res fix is not supported for family {family!r}"
-    return _refuse_hires_sides(request, hires, limits) or _refuse_hires_steps(request, hires, limits)
+    return (
+        _refuse_hires_sides(request, hires, limits)
+        or _refuse_hires_steps(request, hires, limits)
+        or _refuse_hires_prompts(hires, limits)
+    )
 
 
 def _refuse_hires_sides(request: ImageRequest, hires: HiresFix, limits: Limits) -> str:
@@ -51,14 +56,36 @@ def _refuse_hires_sides(request: ImageRequest, hires: HiresFix, limits: Limits) 
 
 
 def _refuse_hires_steps(request: ImageRequest, hires: HiresFix, limits: Limits) -> str:
-    most = limits.max_steps.get(request.sampler, limits.max_steps_default)
+    sampler = hires.sampler or request.sampler
+    most = limits.max_steps.get(sampler, limits.max_steps_default)
     if not 0 < hires.strength <= 1:
         return f"strength of hires must be above 0 and at most 1, not {hires.strength:g}"
     if not 1 <= hires.steps <= most:
-        return f"steps of hires must be 1 to {most} with sampler {request.sampler.value}, not {hires.steps}"
+        return f"steps of hires must be 1 to {most} with sampler {sampler.value}, not {hires.steps}"
     if steps_from_picture(request.checkpoint.family, hires.steps, hires.strength) < 1:
         return f"a strength of {hires.strength:g} leaves none of the {hires.steps} steps of hires to do"
     return ""
 
 
-PASS_RULES: tuple[Rule, ...] = (_refuse_refiner, _refuse_hires)
+def _refuse_hires_prompts(hires: HiresFix, limits: Limits) -> str:
+    for name, text in (("prompt", hires.prompt), ("negative_prompt", hires.negative_prompt)):
+        if len(text or "") > limits.max_prompt_chars:
+            return f"{name} of hires must have at most {limits.max_prompt_chars} characters"
+    return ""
+
+
+def _refuse_seamless(request: ImageRequest, limits: Limits) -> str:
+    family = request.checkpoint.family
+    if not request.is_seamless or family in UNETS:
+        return ""
+    return f"seamless images are not supported for family {family!r}"
+
+
+def require_between(request: ImageRequest, on_between: OnPixels | None) -> None:
+    """Raises UnsupportedCombination where the image would wait between its passes for ever."""
+    is_needed = request.hires is not None and request.hires.enlarging is Enlarging.OPERATIONS
+    if is_needed and on_between is None:
+        raise UnsupportedCombination("nobody enlarges the image between the passes of this request")
+
+
+PASS_RULES: tuple[Rule, ...] = (_refuse_refiner, _refuse_hires, _refuse_seamless)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from gpu_runtime.batching.limits import Limits, Rule
-from gpu_runtime.messages import ControlRef, ImageRequest
-from gpu_runtime.weights.family_facts import STEP_BATCHED, steps_from_picture
+from gpu_runtime.messages import ControlBalance, ControlRef, ImageRequest
+from gpu_runtime.weights.family_facts import STEP_BATCHED, UNETS, steps_from_picture
 
 EDITING = frozenset({("flux", "kontext")})
 """Families and variants among the step-batched ones that work from reference pictures."""
@@ -27,6 +27,21 @@ def _refuse_mask(request: ImageRequest, limits: Limits) -> str:
     return ""
 
 
+def _refuse_mix(request: ImageRequest, limits: Limits) -> str:
+    mix, family = request.mix, request.checkpoint.family
+    if mix is None:
+        return ""
+    if family not in UNETS:
+        return f"mixing a picture in is not supported for family {family!r}"
+    if request.image is None or request.mask is not None or request.refiner is not None:
+        return "mixing a picture in needs an init image, and neither a mask nor a refiner beside it"
+    if not 0 <= mix.share <= 1:
+        return f"the share of the prompt in a mixture must be 0 to 1, not {mix.share:g}"
+    if not 0 <= mix.until <= request.strength:
+        return f"mixing must end between the strength, {request.strength:g}, and 0, not at {mix.until:g}"
+    return ""
+
+
 def _refuse_references(request: ImageRequest, limits: Limits) -> str:
     references, checkpoint = request.references, request.checkpoint
     if not references:
@@ -44,6 +59,8 @@ def _refuse_controls(request: ImageRequest, limits: Limits) -> str:
         return f"ControlNets are not supported for family {family!r}"
     if len(controls) > limits.max_controls:
         return f"a request has at most {limits.max_controls} ControlNets, not {len(controls)}"
+    if family not in UNETS and any(each.balance is not ControlBalance.BALANCED for each in controls):
+        return f"ControlNets are balanced for UNets alone, and family {family!r} has none"
     return next((reason for control in controls if (reason := _refuse_control(control, limits))), "")
 
 
@@ -77,6 +94,7 @@ def _refuse_ip_adapters(request: ImageRequest, limits: Limits) -> str:
 PICTURE_RULES: tuple[Rule, ...] = (
     _refuse_strength,
     _refuse_mask,
+    _refuse_mix,
     _refuse_references,
     _refuse_controls,
     _refuse_ip_adapters,

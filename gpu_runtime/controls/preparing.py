@@ -42,7 +42,13 @@ def prepare(
         )
         picture = see(ref.image, f"control image {number}", config)
         use = ControlUse(
-            loan=loan, picture=picture, scale=ref.scale, start=ref.start, end=ref.end, mode=ref.mode
+            loan=loan,
+            picture=picture,
+            scale=ref.scale,
+            start=ref.start,
+            end=ref.end,
+            mode=ref.mode,
+            balance=ref.balance,
         )
         uses.append(use)
     # Now, so that a damaged one is the fault of this request alone and loading counts as its preparation.

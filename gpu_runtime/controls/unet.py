@@ -3,7 +3,7 @@
 Reference: diffusers' StableDiffusionControlNetPipeline, StableDiffusionXLControlNetPipeline and
 StableDiffusionXLControlNetUnionPipeline without `guess_mode`, and their forms for image to image and
 inpainting. Where one network reads several pictures and all of their windows have ended it is left out here,
-while the union pipeline goes on to call it at scale 0.
+while the union pipeline goes on to call it at scale 0. How controls fade: `runs.FADING`.
 Sources: Zhang et al. 2023, arXiv:2302.05543; xinsir's ControlNetPlus for union networks.
 """
 
@@ -74,9 +74,9 @@ def residuals(
         if network.config.global_pool_conditions and not _keep_conditional(run, inputs, part):
             continue
         more_down, more_middle = _call(network, run, inputs, added)
-        spread = [run.spread(each, rows) for each in more_down]
+        spread = [run.spread(each, rows, block=block) for block, each in enumerate(more_down)]
         down = [total + each for total, each in zip(down, spread, strict=True)] if down else spread
-        spread_middle = run.spread(more_middle, rows)
+        spread_middle = run.spread(more_middle, rows, block=len(more_down))
         middle = spread_middle if middle is None else middle + spread_middle
     if middle is None:
         return {}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from gpu_runtime.families.pictures import Posterior, sampled
+from gpu_runtime.messages import ControlBalance
 from gpu_runtime.weights.loans import NetworkLoan
 
 JOINING = frozenset({"ControlNetUnionModel"})
@@ -30,11 +31,27 @@ class ControlUse:
     """Share of the denoiser calls after which it acts no longer."""
     mode: int | None = None
     """Which kind of map, for networks that know several."""
+    balance: ControlBalance = ControlBalance.BALANCED
+
+    @property
+    def fades(self) -> bool:
+        """Whether it acts the less the further out a block of the UNet lies."""
+        return self.balance is not ControlBalance.BALANCED
+
+    @property
+    def is_for_all_rows(self) -> bool:
+        """Whether it acts on rows without the prompt, too."""
+        return self.balance is not ControlBalance.CONTROL
 
     @property
     def is_joined(self) -> bool:
-        """Whether its network reads it together with the row's others for the same network."""
+        """Whether its network reads it together with the row's others of the same `reading`."""
         return self.loan.class_name in JOINING
+
+    @property
+    def reading(self) -> Hashable:
+        """Equal for those that a joining network reads together: one result fades for all of them or none."""
+        return self.loan, self.balance
 
     @property
     def shown(self) -> Tensor:
@@ -57,11 +74,11 @@ def acting(uses: Sequence[ControlUse], call: int, calls: int) -> tuple[ControlUs
     A network that joins several pictures gets all of them while one acts, the others at scale 0.
     """
     now = {place for place, use in enumerate(uses) if use.acts_at(call, calls)}
-    joining = {uses[place].loan for place in now if uses[place].is_joined}
+    joining = {uses[place].reading for place in now if uses[place].is_joined}
     return tuple(
         use if place in now else replace(use, scale=0.0)
         for place, use in enumerate(uses)
-        if place in now or use.loan in joining
+        if place in now or use.reading in joining
     )
 
 

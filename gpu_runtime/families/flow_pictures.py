@@ -78,7 +78,7 @@ def begin_from(
     source = kept if earlier is None else earlier
     if source is None:
         return Beginning(latents=sampler.initial_latents(shape))
-    noise = sampler.draw_noise(shape)
+    noise = sampler.first_noise(shape)
     if start.begin_at is not None:
         latents = source
     elif is_noise_alone and earlier is None:

@@ -44,6 +44,7 @@ from gpu_runtime.prompts.clip import ClipReader
 from gpu_runtime.prompts.reading import Reading, reading_of
 from gpu_runtime.prompts.t5 import encode_t5
 from gpu_runtime.samplers import SchedulerConfig
+from gpu_runtime.sampling.variations import variation_of
 from gpu_runtime.weights.source import WeightsSource
 
 DEV_TOKENS = 512
@@ -166,6 +167,7 @@ class Flux:
             begin_at=start.begin_at,
             end_at=start.end_at,
         )
+        sampler.variation = variation_of(request, index, factor=self._vae_factor)
         # Before all else: the order of draws of the reference.
         controls = drawn(conditioning.controls, sampler.generator)
         pictures: Pictures = conditioning.pictures

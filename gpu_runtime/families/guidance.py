@@ -105,12 +105,16 @@ def _loras(rows: Sequence[Row], guided: Sequence[int]) -> tuple[tuple[LoraUse, .
 
 
 def _controls(rows: Sequence[Row], guided: Sequence[int]) -> tuple[tuple[ControlUse, ...], ...]:
-    """Both forward rows of an image have the same; empty where none acts now."""
+    """Both forward rows of an image have the same, but for those that keep to the prompt's.
+
+    Empty where none acts now.
+    """
     own = [
         acting(row.conditioning.controls, *row.sampler.place) if row.conditioning.controls else ()
         for row in rows
     ]
-    return (*own, *(own[i] for i in guided)) if any(own) else ()
+    without_prompt = (tuple(use for use in own[i] if use.is_for_all_rows) for i in guided)
+    return (*own, *without_prompt) if any(own) else ()
 
 
 def _prompts_of_pictures(rows: Sequence[Row], guided: Sequence[int]) -> tuple[tuple[PicturePrompt, ...], ...]:

@@ -165,6 +165,25 @@ class Blend:
         return (1 - self.mask) * self.noised(self.kept, self.noise) + self.mask * latents
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mixture:
+    """Mixes the picture in while the layout is made: `Row.after_step` of MagicMix.
+
+    Source: Liew et al. 2022, arXiv:2210.16056, equation 3, and diffusers' community pipeline `magic_mix`.
+    """
+
+    blend: Blend
+    """Its mask is the prompt's share, the same everywhere."""
+    steps_left: Callable[[], int]
+    """How many steps, in the user's count, are yet to be done."""
+    steps_alone: int
+    """The last steps, before which nothing is mixed in."""
+
+    def __call__(self, latents: Tensor) -> Tensor:
+        """The mixture, or the latents as they are where the next step is one of the last."""
+        return self.blend(latents) if self.steps_left() > self.steps_alone else latents
+
+
 def _require_size(file: Image.Image, field: str) -> None:
     if file.width * file.height > MAX_PIXELS:
         raise UnsupportedCombination(

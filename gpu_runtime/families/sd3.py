@@ -34,6 +34,7 @@ from gpu_runtime.prompts.clip import ClipReader, hidden_layer
 from gpu_runtime.prompts.reading import Reading, reading_of
 from gpu_runtime.prompts.t5 import encode_t5
 from gpu_runtime.samplers import SchedulerConfig
+from gpu_runtime.sampling.variations import variation_of
 from gpu_runtime.weights.source import WeightsSource
 
 TEXT_PARTS = tuple(f"{part}{number}" for number in ("", "_2", "_3") for part in ("tokenizer", "text_encoder"))
@@ -150,6 +151,7 @@ class StableDiffusion3:
             begin_at=start.begin_at,
             end_at=start.end_at,
         )
+        sampler.variation = variation_of(request, index, factor=self._vae_factor)
         init: InitImage | None = conditioning.pictures
         begun = begin_from(
             sampler,

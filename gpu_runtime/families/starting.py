@@ -20,6 +20,7 @@ from gpu_runtime.families.family import Conditioning, Row, Start
 from gpu_runtime.families.image_inputs import latent_sides, require_pictures
 from gpu_runtime.families.pictures import (
     Blend,
+    Mixture,
     Posterior,
     encoded,
     latent_mask,
@@ -30,6 +31,8 @@ from gpu_runtime.families.pictures import (
 from gpu_runtime.messages import ImageRequest
 from gpu_runtime.samplers import SamplerFactory
 from gpu_runtime.sampling.row_sampler import RowSampler
+from gpu_runtime.sampling.variations import variation_of
+from gpu_runtime.weights.family_facts import steps_from_picture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +93,7 @@ class Starts:
             begin_at=start.begin_at,
             end_at=start.end_at,
         )
+        sampler.variation = variation_of(request, index, factor=self.factor)
         pictures: Pictures = conditioning.pictures
         if pictures.mask is not None:
             return self._masked_row(request, conditioning, start, sampler, pictures.mask, shape)
@@ -99,10 +103,25 @@ class Starts:
         if origin is None:
             latents = sampler.initial_latents(shape)
         elif start.begin_at is None:
-            latents = sampler.add_noise(origin, sampler.draw_noise(shape))
+            return self._changed_row(request, conditioning, sampler, origin)
         else:
             latents = origin
         return Row(conditioning=conditioning, sampler=sampler, latents=latents)
+
+    def _changed_row(
+        self, request: ImageRequest, conditioning: Conditioning, sampler: RowSampler, origin: Tensor
+    ) -> Row:
+        """Begun from these clean latents with noise on them, and mixed with them where that is wanted."""
+        noise = sampler.first_noise(tuple(origin.shape[1:]))
+        row = Row(conditioning=conditioning, sampler=sampler, latents=sampler.add_noise(origin, noise))
+        if request.mix is not None:
+            share = torch.full((1, 1, 1, 1), request.mix.share, device=self._device)
+            row.after_step = Mixture(
+                blend=Blend(noised=sampler.noised_at_next, kept=origin, noise=noise, mask=share),
+                steps_left=lambda: sampler.steps_total - sampler.steps_done,
+                steps_alone=steps_from_picture(request.checkpoint.family, request.steps, request.mix.until),
+            )
+        return row
 
     def _masked_row(
         self,
@@ -117,7 +136,7 @@ class Starts:
         kept = None if pictures.image is None else sampled(pictures.image, sampler.generator)
         origin = self._left(start, sampler)
         origin = kept if origin is None else origin
-        noise = sampler.draw_noise(shape)
+        noise = sampler.first_noise(shape)
         if start.begin_at is not None and origin is not None:
             latents = origin
         elif request.strength == 1 or origin is None:

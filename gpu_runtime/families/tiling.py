@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
+from gpu_runtime.families.edges import plain_edges
+
 SETTINGS = ("use_tiling", "tile_latent_min_size", "tile_sample_min_size")
 """Of diffusers' autoencoders: what `tiled` changes for a while."""
 
@@ -38,13 +40,15 @@ def tiled(autoencoder: Any, side: int) -> Iterator[None]:
     """Have one of diffusers' autoencoders (untyped) work in tiles of `side` latent pixels within the block.
 
     Tiles overlap and are blended, but see less of the image: colours may differ a little from tile to tile.
+    Their edges are not those of the image, and so do not wrap around.
     """
     before = {name: getattr(autoencoder, name) for name in SETTINGS}
     try:
         autoencoder.use_tiling = True
         autoencoder.tile_latent_min_size = side
         autoencoder.tile_sample_min_size = side * factor_of(autoencoder)
-        yield
+        with plain_edges():
+            yield
     finally:
         for name, value in before.items():
             setattr(autoencoder, name, value)

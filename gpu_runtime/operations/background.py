@@ -13,11 +13,13 @@ from gpu_runtime.errors import PictureUnusable, UnsupportedCombination
 from gpu_runtime.operations.canvas import fitted
 from gpu_runtime.operations.context import Context, Picture
 from gpu_runtime.postprocess import matting
-from gpu_runtime.postprocess.backdrops import LEAST, find_before_backdrop
+from gpu_runtime.postprocess.backdrops import LEAST, Backdrop, find_before_backdrop
 from gpu_runtime.postprocess.channels import Flags, Floats, as_rgb, has_alpha
 from gpu_runtime.postprocess.cutouts import PERSON, CutOutNetwork, is_certain, load_cut_out, second_look
-from gpu_runtime.postprocess.guided_filter import fit_linear
+from gpu_runtime.postprocess.guided_filter import fit_in_parts
+from gpu_runtime.postprocess.keying import keyed, rim_of
 from gpu_runtime.postprocess.membranes import stretch
+from gpu_runtime.postprocess.pieces import within
 
 WORK_PX = 1024
 """The longer side at which outlines are found; what is larger gets them along its own edges."""
@@ -44,9 +46,9 @@ def remove(context: Context) -> Iterator[float]:
     given = context.picture("image")
     picture = np.ascontiguousarray(as_rgb(given))
     cut = Cut(is_inverted=context.flag("inverse_mask"), behind=_behind(context, picture))
-    rough = yield from _found(context, picture)
+    rough, backdrop = yield from _found(context, picture)
     work = _at_work_size(picture)
-    alpha = yield from _outlined(context, work, rough)
+    alpha = yield from _outlined(context, work, rough, backdrop)
     made = yield from _finished(picture, work, alpha, cut)
     if has_alpha(given):
         # What was transparent stays so.
@@ -81,15 +83,15 @@ def _behind(context: Context, picture: Picture) -> Picture | None:
     return np.full((height, width, 3), (red, green, blue), dtype=np.uint8)
 
 
-def _found(context: Context, picture: Picture) -> Generator[float, None, Floats]:
-    """The rough mask; notes how it was found. Raises PictureUnusable when nothing stands out."""
+def _found(context: Context, picture: Picture) -> Generator[float, None, tuple[Floats, Backdrop | None]]:
+    """The rough mask, and the backdrop if that told it; notes how it was found. Raises PictureUnusable."""
     if "model" in context.assets and context.asset("model").variant != PERSON:
         mask = _network(context).look(picture)
         if not _is_enough(mask):
             raise PictureUnusable(_NOTHING_FOUND, code="no_subject")
         context.note("cut_out", "general")
         yield 0.4
-        return mask
+        return mask, None
     backdrop = find_before_backdrop(picture)
     yield 0.1
     if "model" in context.assets:
@@ -99,11 +101,11 @@ def _found(context: Context, picture: Picture) -> Generator[float, None, Floats]
         yield 0.4
         if _is_enough(mask) and is_certain(mask) and not _misses(mask, backdrop):
             context.note("cut_out", "person")
-            return mask
+            return mask, None
     if backdrop is None:
         raise PictureUnusable(_NOBODY_FOUND, code="no_subject")
     context.note("cut_out", "backdrop")
-    return backdrop
+    return backdrop.mask, backdrop
 
 
 _NOTHING_FOUND = "nothing in the picture stands out from what is behind it"
@@ -124,12 +126,12 @@ def _is_enough(mask: Floats) -> bool:
     return bool((mask > 0.5).mean() > LEAST)
 
 
-def _misses(mask: Floats, backdrop: Floats | None) -> bool:
+def _misses(mask: Floats, backdrop: Backdrop | None) -> bool:
     """Whether the network saw less than half of what stands before a plain backdrop: then it is no person."""
     if backdrop is None:
         return False
-    seen = cv2.resize(mask, backdrop.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return bool((seen[backdrop > 0.5] > 0.5).mean() < 0.5)
+    seen = cv2.resize(mask, backdrop.mask.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return bool((seen[backdrop.mask > 0.5] > 0.5).mean() < 0.5)
 
 
 def _at_work_size(picture: Picture) -> Floats:
@@ -140,15 +142,19 @@ def _at_work_size(picture: Picture) -> Floats:
     return small.astype(np.float32) / 255
 
 
-def _outlined(context: Context, work: Floats, rough: Floats) -> Generator[float, None, Floats]:
+def _outlined(
+    context: Context, work: Floats, rough: Floats, backdrop: Backdrop | None
+) -> Generator[float, None, Floats]:
     """Alpha at the work size."""
     mask = np.clip(cv2.resize(rough, work.shape[1::-1], interpolation=cv2.INTER_CUBIC), 0, 1)
     mask = matting.without_specks(mask)
     if context.flag("post_process_mask"):
         mask = matting.smooth_outline(mask)
     yield 0.45
-    alpha = matting.follow_edges(work, mask, matting.band_around(mask))
-    yield 0.5
+    if backdrop is not None:
+        return (yield from _keyed(work, mask, backdrop))
+    followed = matting.follow_edges(work, mask, matting.band_around(mask))
+    alpha = yield from within(followed, 0.45, 0.5)
     if context.flag("alpha_matting"):
         trimap = matting.trimap_of(
             mask,
@@ -156,6 +162,7 @@ def _outlined(context: Context, work: Floats, rough: Floats) -> Generator[float,
             background=context.whole("alpha_matting_background_threshold", 20),
             erode_px=context.whole("alpha_matting_erode_size", 5),
         )
+        yield 0.5
         alpha = yield from _by_colours(work, alpha, trimap)
     return alpha
 
@@ -165,9 +172,20 @@ def _by_colours(work: Floats, edges: Floats, trimap: matting.Trimap) -> Generato
         return edges
     subject = yield from _carried_on(work, trimap.inside, 0.5)
     behind = yield from _carried_on(work, trimap.outside, 0.55)
-    alpha = matting.follow_colours(work, edges, trimap, subject=subject, behind=behind)
-    yield 0.6
-    return alpha
+    followed = matting.follow_colours(work, edges, trimap, subject=subject, behind=behind)
+    return (yield from within(followed, 0.6, 0.65))
+
+
+def _keyed(work: Floats, mask: Floats, backdrop: Backdrop) -> Generator[float, None, Floats]:
+    """Alpha by the colours of the backdrop, which are known better than any matting could find them."""
+    trimap = rim_of(mask)
+    subject = work
+    # Something too thin to have an inside is all rim: its colours are as they are seen.
+    if trimap.inside.any():
+        subject = yield from _carried_on(work, trimap.inside, 0.5)
+    behind = backdrop.colours(*work.shape[:2])
+    yield 0.55
+    return (yield from within(keyed(work, mask, trimap, subject=subject, behind=behind), 0.55, 0.65))
 
 
 def _carried_on(work: Floats, known: Flags, share: float) -> Generator[float, None, Floats]:
@@ -213,11 +231,14 @@ def _enlarged(picture: Picture, work: Floats, alpha: Floats) -> Generator[float,
     height, width = picture.shape[:2]
     if alpha.shape == (height, width):
         return np.round(alpha * 255).astype(np.uint8)
-    found = fit_linear(work, alpha, radius_px=2, eps=matting.FOLLOW_EPS / 10)
+    # Where alpha is whole it stays so; around the rest the functions are told from it.
+    is_open = cv2.dilate(((alpha > 0) & (alpha < 1)).astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
+    work_on = fit_in_parts(work, alpha, is_open, radius_px=2, eps=matting.FOLLOW_EPS / 10)
+    found = yield from within(work_on, 0.65, 0.7)
     result = np.empty((height, width), dtype=np.uint8)
     for top in range(0, height, BLOCK_PX):
         rows = picture[top : top + BLOCK_PX].astype(np.float32) / 255
         values = found.apply(rows, top=top, height=height)
         result[top : top + BLOCK_PX] = np.round(np.clip(values, 0, 1) * 255)
-        yield 0.6 + 0.2 * top / height
+        yield 0.7 + 0.1 * top / height
     return result

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,12 @@ def fit(context: Context) -> Iterator[float]:
     picture = context.picture("image")
     width = context.whole("width") or picture.shape[1]
     height = context.whole("height") or picture.shape[0]
-    context.put("image", fitted(picture, width=width, height=height, mode=context.text("mode", "stretch")))
+    mode = context.text("mode", "stretch")
+    if mode == "pad":
+        made = yield from _padded(picture, width, height)
+    else:
+        made = fitted(picture, width=width, height=height, mode=mode)
+    context.put("image", made)
     yield 1.0
 
 
@@ -30,8 +35,8 @@ def expand(context: Context) -> Iterator[float]:
     """`canvas.expand`: image -> larger image, and a mask of what is new."""
     picture = context.picture("image")
     sides = Sides(**{side: context.whole(side) for side in ("left", "right", "top", "bottom")})
-    context.put("image", carry_on(picture, sides))
-    yield 0.8
+    made = yield from carry_on(picture, sides)
+    context.put("image", made)
     height, width = picture.shape[:2]
     overlap_px = context.whole("overlap", 16)
     context.put("mask", new_area(height=height, width=width, sides=sides, overlap_px=overlap_px))
@@ -41,15 +46,13 @@ def expand(context: Context) -> Iterator[float]:
 def fitted(picture: Picture, *, width: int, height: int, mode: str = "stretch") -> Picture:
     """The picture in that size, by Lanczos.
 
-    `crop` fills the size and loses what juts out, evenly at both ends; `pad` shows all of it and carries its
-    edges on, softened, to fill the rest. Raises UnsupportedCombination for another mode.
+    `crop` fills the size and loses what juts out, evenly at both ends. Raises UnsupportedCombination for
+    another mode.
     """
     if mode == "stretch":
         return resize(picture, width=width, height=height)
     if mode == "crop":
         return _cropped(picture, width, height)
-    if mode == "pad":
-        return _padded(picture, width, height)
     raise UnsupportedCombination(f"canvas.fit knows no mode {mode!r}: choose one of {', '.join(MODES)}")
 
 
@@ -64,14 +67,15 @@ def _cropped(picture: Picture, width: int, height: int) -> Picture:
     return np.asarray(resized)
 
 
-def _padded(picture: Picture, width: int, height: int) -> Picture:
+def _padded(picture: Picture, width: int, height: int) -> Generator[float, None, Picture]:
+    """All of it in that size, its edges carried on, softened, to fill the rest."""
     old_height, old_width = picture.shape[:2]
     scale = min(width / old_width, height / old_height)
     across = min(width, max(1, round(old_width * scale)))
     down = min(height, max(1, round(old_height * scale)))
     left, top = (width - across) // 2, (height - down) // 2
     sides = Sides(left=left, right=width - across - left, top=top, bottom=height - down - top)
-    return carry_on(resize(picture, width=across, height=down), sides)
+    return (yield from carry_on(resize(picture, width=across, height=down), sides))
 
 
 def new_area(*, height: int, width: int, sides: Sides, overlap_px: int) -> Mask:
@@ -79,9 +83,13 @@ def new_area(*, height: int, width: int, sides: Sides, overlap_px: int) -> Mask:
 
     The ramp lies inside the picture, at the sides that were extended: there a model makes old and new meet.
     """
-    down = _inside(height, sides.top, sides.bottom)
-    across = _inside(width, sides.left, sides.right)
-    depth = np.minimum(down[:, None], across[None, :])
+    down = _ramp(_inside(height, sides.top, sides.bottom), overlap_px)
+    across = _ramp(_inside(width, sides.left, sides.right), overlap_px)
+    # The nearer end decides.
+    return np.maximum(down[:, None], across[None, :])
+
+
+def _ramp(depth: NDArray[np.float64], overlap_px: int) -> Mask:
     share = np.clip(1 - depth / (overlap_px + 1), 0, 1)
     # An S-curve has no kink where the ramp begins, which would show in a blend of flat colours.
     return np.round(255 * share**2 * (3 - 2 * share)).astype(np.uint8)

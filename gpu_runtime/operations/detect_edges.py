@@ -52,11 +52,7 @@ def _hed_edges(context: Context, picture: Picture) -> Generator[float, None, Pic
     """[h, w], 0 to 255."""
     network = context.load("model", _build)
     image = torch.from_numpy(picture).to(context.device).permute(2, 0, 1)[None].float() / 255
-    made = None
-    for share, edges in network.looking(image):
-        yield share
-        made = edges
-    assert made is not None
+    made = yield from network.parts(image)
     probabilities = made[0, 0].mul(255).round().to(torch.uint8)
     return np.asarray(probabilities.cpu().numpy())
 

@@ -26,7 +26,8 @@ def tile(context: Context) -> Iterator[float]:
 
 def shuffle(context: Context) -> Iterator[float]:
     """image -> its colours and textures without its objects; by the request's seed."""
-    put_map(context, plain.shuffled(work_picture(context), context.rng))
+    made = yield from plain.shuffled(work_picture(context), context.rng)
+    put_map(context, made)
     yield 1.0
 
 

@@ -20,6 +20,7 @@ from gpu_runtime.people.face_warp import warp_face
 from gpu_runtime.people.faces import Face
 from gpu_runtime.people.regions import Pixels
 from gpu_runtime.postprocess.channels import has_alpha
+from gpu_runtime.postprocess.pieces import within
 
 LARGEST, REFERENCE, ALL = "largest", "reference", "all"
 CHOICES: Final = (LARGEST, REFERENCE, ALL)
@@ -38,9 +39,9 @@ def swap(context: Context) -> Iterator[float]:
     which = context.text("which", LARGEST)
     if which not in CHOICES:
         raise UnsupportedCombination(f"which must be one of {', '.join(CHOICES)}, not {which!r}")
-    source_faces = yield from _share(require_faces(context, "source"), 0.0, 0.2)
-    target_faces = yield from _share(require_faces(context, "target"), 0.2, 0.4)
-    chosen = yield from _share(_choose(context, which, target_faces), 0.4, 0.5)
+    source_faces = yield from within(require_faces(context, "source"), 0.0, 0.2)
+    target_faces = yield from within(require_faces(context, "target"), 0.2, 0.4)
+    chosen = yield from within(_choose(context, which, target_faces), 0.4, 0.5)
     made = rgb(context, "target").copy()
     source = rgb(context, "source")
     # Smallest first: nearer faces, which are larger, are laid over those behind them.
@@ -87,15 +88,3 @@ def _replace(target: Picture, face: Face, source: Pixels, source_face: Face) -> 
 
 def _with_alpha(made: Picture, original: Picture) -> Picture:
     return np.dstack([made, original[:, :, 3]]) if has_alpha(original) else made
-
-
-def _share(
-    work: Generator[float, None, list[Face]], start: float, end: float
-) -> Generator[float, None, list[Face]]:
-    """The work, its shares done brought to a part of the whole."""
-    while True:
-        try:
-            done = next(work)
-        except StopIteration as stop:
-            return list(stop.value)
-        yield start + (end - start) * done

@@ -29,7 +29,8 @@ def prepare(context: Context) -> Iterator[float]:
         blur_px=context.number("blur"),
         from_alpha=from_alpha,
     )
-    context.put("mask", marking.prepare(picture, options))
+    made = yield from marking.prepare(picture, options)
+    context.put("mask", made)
     yield 1.0
 
 
@@ -37,7 +38,9 @@ def fill(context: Context) -> Iterator[float]:
     """`mask.fill`: image, mask -> image with something else where the mask is white."""
     picture = context.picture("image")
     how = context.text("fill", "original")
-    context.put("image", painting.fill(picture, mask_for(context, picture), how=how, rng=context.rng))
+    mask = mask_for(context, picture)
+    made = yield from painting.fill(picture, mask, how=how, rng=context.rng)
+    context.put("image", made)
     yield 1.0
 
 
@@ -62,7 +65,8 @@ def paste(context: Context) -> Iterator[float]:
         box = context.value("box")
     mask = mask_for(context, original)
     blend = context.text("blend", "feather")
-    context.put("image", painting.paste(image, original, mask, box=box, blend=blend))
+    made = yield from painting.paste(image, original, mask, box=box, blend=blend)
+    context.put("image", made)
     yield 1.0
 
 

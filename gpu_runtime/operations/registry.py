@@ -85,6 +85,7 @@ ENTRIES: Final[Mapping[str, Entry]] = {
     "detect.gray": _detector("detect_plain:gray"),
     "detect.inpaint": _detector("detect_plain:inpaint"),
     "faces.detect": Entry(code="faces:detect", outputs=("faces",), steps=1),
+    "faces.restore": Entry(code="face_restore:restore", steps=8),
     "faces.swap": Entry(code="face_swap:swap", inputs=("target", "source"), optional=("reference",), steps=4),
     "safety.check": Entry(code="safety:check"),
     "picture.caption": Entry(code="caption:caption", outputs=(), steps=8, retry=Retry.CPU),

@@ -28,8 +28,6 @@ def upscale(context: Context) -> Iterator[float]:
     if picture.ndim == 2:
         picture = as_rgb(picture)
     wanted = wanted_size(context, picture)
-    if context.flag("is_face_enhanced"):
-        raise UnsupportedCombination("faces are not restored here: no kind of restoration network is known")
     network = context.load("model", build) if "model" in context.assets else None
     tiling = _tiling(context)
     if network is None:

@@ -22,6 +22,7 @@ from gpu_runtime.people.face_points import (
 )
 from gpu_runtime.people.face_warp import Warped
 from gpu_runtime.people.regions import Pixels, Points
+from gpu_runtime.postprocess.blurs import blurred
 
 Floats = NDArray[np.float32]
 
@@ -72,6 +73,9 @@ def covering(target: Pixels, target_mesh: Points, warped: Warped, source_mesh: P
     if mouth > OPEN_MOUTH and own_mouth < mouth / 2:
         # The source's closed lips hold no teeth to show: the target's own stay.
         cover *= 1 - _polygons(shape, warped.mesh, [INNER_LIPS])
+    elif own_mouth > OPEN_MOUTH and mouth < own_mouth / 2:
+        # Its teeth would be squeezed between closed lips: the target's own lips stay.
+        cover *= 1 - _grow(_polygons(shape, warped.mesh, [OUTER_LIPS]), 0.02 * size)
     return _soften(cover, 0.035 * size)
 
 
@@ -130,8 +134,7 @@ def relit(face: Pixels, target: Pixels, skin: Floats, *, sigma: float) -> Floats
 
 def _slow(values: Floats, weights: Floats, sigma: float) -> Floats:
     """`values` where there are weights, blurred by sigma as if there were nothing else."""
-    sums = cv2.GaussianBlur(values * weights[:, :, None], (0, 0), sigma)
-    totals = cv2.GaussianBlur(weights, (0, 0), sigma)
+    sums, totals = blurred(values * weights[:, :, None], sigma), blurred(weights, sigma)
     return np.asarray(sums / np.maximum(totals, 0.02)[:, :, None], dtype=np.float32)
 
 

@@ -5,11 +5,13 @@ What a model paints over is better begun from the picture's own colours than fro
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
+from gpu_runtime.postprocess.blurs import blurred
 from gpu_runtime.postprocess.channels import Floats, Picture
 
 BLURS_PX = (0.0, 3.0, 10.0, 30.0, 90.0)
@@ -17,6 +19,10 @@ BLURS_PX = (0.0, 3.0, 10.0, 30.0, 90.0)
 
 REACH_PX = (0.0, 4.0, 16.0, 64.0, 200.0)
 """Distances at which each of them holds alone."""
+
+
+PART_PIXELS = 400_000
+"""Worked on between two yields: 30 ms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,47 +39,68 @@ class Sides:
         return self.left + self.right + self.top + self.bottom
 
 
-def carry_on(image: Picture, sides: Sides) -> Picture:
-    """The picture, unchanged, in the middle of a larger one. Any channels; [H, W] as well."""
+def carry_on(image: Picture, sides: Sides) -> Generator[float, None, Picture]:
+    """The picture, unchanged, in the middle of a larger one. Any channels; [H, W] as well.
+
+    Yields the share that is done.
+    """
+    if not sides.total:
+        return image
     height, width = image.shape[:2]
     kind = cv2.BORDER_REFLECT_101 if min(height, width) > 1 else cv2.BORDER_REPLICATE
     whole = cv2.copyMakeBorder(image, sides.top, sides.bottom, sides.left, sides.right, kind)
-    if not sides.total:
-        return image
-    return _softened(whole, _distance(height, width, sides))
-
-
-def _distance(height: int, width: int, sides: Sides) -> Floats:
-    """Pixels from each place of the larger picture to the smaller one in it."""
-    rows = np.arange(height + sides.top + sides.bottom, dtype=np.float32)
-    columns = np.arange(width + sides.left + sides.right, dtype=np.float32)
-    down = np.maximum(np.maximum(sides.top - rows, rows - (sides.top + height - 1)), 0)
-    across = np.maximum(np.maximum(sides.left - columns, columns - (sides.left + width - 1)), 0)
-    return np.hypot(down[:, None], across[None, :])
-
-
-def _softened(image: Picture, distance: Floats) -> Picture:
-    """Each pixel with a distance between the two blurs that this lies between; the others as they are."""
-    outside = distance > 0
-    level = np.interp(distance[outside], REACH_PX, range(len(REACH_PX))).astype(np.float32)
-    level = level.reshape(-1, *[1] * (image.ndim - 2))
-    mixed = np.zeros((len(level), *image.shape[2:]), dtype=np.float32)
-    for number, radius in enumerate(BLURS_PX):
-        share = np.clip(1 - np.abs(level - number), 0, 1)
-        if share.any():
-            mixed += share * _blurred(image, radius)[outside]
-    result = image.copy()
-    result[outside] = np.round(mixed)
+    level = _Levels(height, width, sides)
+    parts = list(_new_parts(height, width, sides))
+    result, sharper = whole.copy(), whole
+    for number, radius in enumerate(BLURS_PX[1:]):
+        softer = blurred(whole, radius)
+        yield number / (len(BLURS_PX) - 1)
+        for done, part in enumerate(parts):
+            share = level.at(part) - number
+            if _lay(result[part], sharper[part], softer[part], share):
+                yield (number + (done + 1) / len(parts)) / (len(BLURS_PX) - 1)
+        sharper = softer
     return result
 
 
-def _blurred(image: Picture, radius_px: float) -> Picture:
-    """Gaussian; large radii on a smaller picture, where they cost a hundredth and look the same."""
-    if radius_px == 0:
-        return image
-    shrink = max(1, int(radius_px // 4))
-    height, width = image.shape[:2]
-    size = (max(1, width // shrink), max(1, height // shrink))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    small = cv2.GaussianBlur(small, (0, 0), radius_px / shrink, borderType=cv2.BORDER_REFLECT_101)
-    return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC).reshape(image.shape)
+class _Levels:
+    """How soft the larger picture is at each place: 0 as it is, n as BLURS_PX[n] makes it."""
+
+    def __init__(self, height: int, width: int, sides: Sides) -> None:
+        rows = np.arange(height + sides.top + sides.bottom, dtype=np.float32)
+        columns = np.arange(width + sides.left + sides.right, dtype=np.float32)
+        self._down = np.maximum(np.maximum(sides.top - rows, rows - (sides.top + height - 1)), 0)
+        self._across = np.maximum(np.maximum(sides.left - columns, columns - (sides.left + width - 1)), 0)
+
+    def at(self, part: tuple[slice, slice]) -> Floats:
+        """[rows, columns], by the distance to the picture within."""
+        distance = np.hypot(self._down[part[0], None], self._across[None, part[1]])
+        return np.interp(distance, REACH_PX, range(len(REACH_PX))).astype(np.float32)
+
+
+def _new_parts(height: int, width: int, sides: Sides) -> Iterator[tuple[slice, slice]]:
+    """What is new, cut into oblong parts of at most PART_PIXELS or one row."""
+    above, below = sides.top, sides.top + height
+    whole_width = width + sides.left + sides.right
+    oblongs = (
+        (0, above, 0, whole_width),
+        (above, below, 0, sides.left),
+        (above, below, sides.left + width, whole_width),
+        (below, below + sides.bottom, 0, whole_width),
+    )
+    for top, bottom, left, right in oblongs:
+        if top < bottom and left < right:
+            rows = max(1, PART_PIXELS // (right - left))
+            for start in range(top, bottom, rows):
+                yield slice(start, min(start + rows, bottom)), slice(left, right)
+
+
+def _lay(result: Picture, sharper: Picture, softer: Picture, share: Floats) -> bool:
+    """Write what lies between the two where `share` of the softer is 0 to 1; whether there was any."""
+    between = (share > 0) & (share <= 1)
+    if not between.any():
+        return False
+    share = share.reshape(*share.shape, *[1] * (result.ndim - 2))
+    mixed = np.round(sharper + (softer.astype(np.float32) - sharper) * share)
+    result[between] = mixed[between]
+    return True

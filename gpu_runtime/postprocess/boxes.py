@@ -10,6 +10,7 @@ import numpy as np
 from gpu_runtime.images import resize
 from gpu_runtime.postprocess.borders import Sides, carry_on
 from gpu_runtime.postprocess.channels import Mask, Picture, resize_mask
+from gpu_runtime.postprocess.pieces import finish
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +63,7 @@ def cut_picture(picture: Picture, box: Box, *, width: int, height: int) -> Pictu
     """What the box shows, in that size; beyond its borders the picture is carried on."""
     sides = box.overhang(*picture.shape[:2])
     left, top = box.left + sides.left, box.top + sides.top
-    shown = carry_on(picture, sides)[top : top + box.height, left : left + box.width]
+    shown = finish(carry_on(picture, sides))[top : top + box.height, left : left + box.width]
     return resize(np.ascontiguousarray(shown), width=width, height=height)
 
 

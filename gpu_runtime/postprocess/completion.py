@@ -23,6 +23,7 @@ from gpu_runtime.postprocess.patches import (
     patches_at,
     search,
 )
+from gpu_runtime.postprocess.pieces import with_share
 
 SMALLEST_HOLE_PX = 5
 """Radius of a hole, and SMALLEST_SIDE_PX of a picture, below which the pyramid ends."""
@@ -54,7 +55,7 @@ def complete(
     scale = 0
     while hole.sum() / 4**scale > most_px:
         scale += 1
-    pyramid = _pyramid(picture, hole, reach_px)
+    pyramid = yield from with_share(_pyramid(picture, hole, reach_px), 0.0)
     scale = min(scale, len(pyramid) - 1)
     usable = [each for each in pyramid[scale:] if _sources(each[1], reach_px).any()]
     if not usable:
@@ -65,26 +66,26 @@ def complete(
     done = 0.0
     for number, (smaller, missing) in enumerate(reversed(usable)):
         if level is None:
-            level = _first_level(smaller, missing, reach_px, rng)
+            level = yield from with_share(_first_level(smaller, missing, reach_px, rng), 0.0)
         else:
-            level = _next_level(level, smaller, missing, rng)
+            level = yield from with_share(_next_level(level, smaller, missing, rng), done)
         weight = 4.0 ** (number - len(usable) + 1) / total
         rounds = ROUNDS[min(number, len(ROUNDS) - 1)]
         for turn in range(rounds):
-            for _ in search(level, rng):
-                yield done + weight * turn / rounds
-            average(level, is_sharp=turn == rounds - 1)
+            share = done + weight * turn / rounds
+            yield from with_share(search(level, rng), share)
+            yield from with_share(average(level, is_sharp=turn == rounds - 1), share)
         done += weight
     assert level is not None
     for larger, missing in reversed(pyramid[:scale]):
-        level = _next_level(level, larger, missing, rng)
+        level = yield from with_share(_next_level(level, larger, missing, rng), 1.0)
         yield 1.0
     result = picture.copy()
     result[hole] = np.round(np.clip(level.picture[hole], 0, 255))
     return result
 
 
-def _pyramid(picture: Picture, hole: Flags, reach: int) -> list[tuple[Floats, Flags]]:
+def _pyramid(picture: Picture, hole: Flags, reach: int) -> Generator[None, None, list[tuple[Floats, Flags]]]:
     """From the full size down; what mixes with the hole counts as hole."""
     levels = [(picture.astype(np.float32), hole)]
     while True:
@@ -93,8 +94,10 @@ def _pyramid(picture: Picture, hole: Flags, reach: int) -> list[tuple[Floats, Fl
         size = (larger.shape[1] // 2, larger.shape[0] // 2)
         if depth <= SMALLEST_HOLE_PX or min(size) < max(SMALLEST_SIDE_PX, 4 * reach):
             return levels
+        yield
         mixed = cv2.resize(missing.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
-        known = np.where(missing[:, :, None], 0, larger)
+        known = np.where(missing[:, :, None], np.float32(0), larger)
+        yield
         weights = cv2.resize((~missing).astype(np.float32), size, interpolation=cv2.INTER_AREA)
         sums = cv2.resize(known, size, interpolation=cv2.INTER_AREA)
         small = (sums / np.maximum(weights, 1e-3)[:, :, None]).astype(np.float32)
@@ -113,14 +116,17 @@ def _middles(shape: tuple[int, ...], reach: int) -> Flags:
     return result
 
 
-def _first_level(picture: Floats, hole: Flags, reach: int, rng: np.random.Generator) -> Level:
+def _first_level(
+    picture: Floats, hole: Flags, reach: int, rng: np.random.Generator
+) -> Generator[None, None, Level]:
     """The coarsest level, with something in the hole to begin from and nothing found yet."""
     is_source = _sources(hole, reach)
     is_source = _like_the_rim(picture, hole, is_source, reach, rng)
+    yield
     targets = _targets(hole, reach)
     places = np.argwhere(is_source).astype(np.int32)
     found = places[rng.integers(len(places), size=len(targets))]
-    begun = _grown_in(picture, hole, is_source, reach)
+    begun = yield from _grown_in(picture, hole, is_source, reach)
     return Level(begun, hole, reach, targets, is_source, found, np.ones(len(targets), np.float32))
 
 
@@ -165,7 +171,9 @@ def _targets(hole: Flags, reach: int) -> Places:
     return np.argwhere(touched & _middles(hole.shape, reach)).astype(np.int32)
 
 
-def _next_level(before: Level, picture: Floats, hole: Flags, rng: np.random.Generator) -> Level:
+def _next_level(
+    before: Level, picture: Floats, hole: Flags, rng: np.random.Generator
+) -> Generator[None, None, Level]:
     """A level begun from the one before, which is half as large."""
     reach = before.reach
     allowed = cv2.resize(before.is_source.astype(np.uint8), hole.shape[::-1], interpolation=cv2.INTER_NEAREST)
@@ -176,12 +184,13 @@ def _next_level(before: Level, picture: Floats, hole: Flags, rng: np.random.Gene
     found = _enlarged(before, targets, hole.shape)
     level = Level(picture, hole, reach, targets, is_source, found, np.ones(len(targets), np.float32))
     _replace_unusable(level, rng)
+    yield
     # A soft picture would ask for soft patches: what is found last is flat.
-    average(level, is_sharp=True)
+    yield from average(level, is_sharp=True)
     return level
 
 
-def _grown_in(picture: Floats, hole: Flags, is_source: Flags, reach: int) -> Floats:
+def _grown_in(picture: Floats, hole: Flags, is_source: Flags, reach: int) -> Generator[None, None, Floats]:
     """The hole filled from its rim inwards, each pixel from the place whose known surroundings are alike.
 
     A film would do for the colours, but flat patches are what is most like a film.
@@ -205,6 +214,7 @@ def _grown_in(picture: Floats, hole: Flags, is_source: Flags, reach: int) -> Flo
             best = sources[scores.argmin(axis=1)] + pixels[mine] - middles[mine]
             result[tuple(pixels[mine].T)] = result[tuple(best.T)]
         unknown[tuple(pixels.T)] = False
+        yield
     return result
 
 

@@ -5,12 +5,15 @@ Source: Xie and Tu 2015, arXiv:1504.06375. Knows nothing about ControlNet.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from gpu_runtime.postprocess.pieces import finish, with_share
+from gpu_runtime.postprocess.strips import convolved
 
 CHANNELS = ((3, 64, 64), (64, 128, 128), (128, 256, 256, 256), (256, 512, 512, 512), (512, 512, 512, 512))
 """Input and outputs of the convolutions of each scale."""
@@ -33,23 +36,25 @@ class HED(nn.Module):
         self.register_buffer("mean", torch.tensor(MEAN_BGR).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
-        *_, (_, edges) = self.looking(image)
-        assert edges is not None
-        return edges
+        return finish(self.parts(image))
 
-    def looking(self, image: Tensor) -> Iterator[tuple[float, Tensor | None]]:
-        """The same in parts: after each convolution the share done, with the last one the edges."""
+    def parts(self, image: Tensor) -> Generator[float, None, Tensor]:
+        """The same in pieces: yields the share that is done."""
         x = image.flip(1) * 255 - self.get_buffer("mean")
-        size = image.shape[-2:]
         sides = []
         for scale, (block, side) in enumerate(zip(self.blocks, self.sides, strict=True)):
             if scale:
                 x = functional.max_pool2d(x, 2, ceil_mode=True)
+            share = (scale + 0.5) / len(CHANNELS)
             for convolution in block:  # type: ignore[attr-defined]  # ModuleList forgets its element's type
-                x = functional.relu(convolution(x))
-                yield (scale + 0.5) / len(CHANNELS), None
-            sides.append(functional.interpolate(side(x), size=size, mode="bilinear", align_corners=False))
-        yield 1.0, torch.sigmoid(self.fuse(torch.cat(sides, 1)))
+                answer = yield from with_share(convolved(convolution, x), share)
+                x = functional.relu(answer)
+                yield share
+            sides.append(
+                functional.interpolate(side(x), size=image.shape[-2:], mode="bilinear", align_corners=False)
+            )
+        yield 1.0
+        return torch.sigmoid(self.fuse(torch.cat(sides, 1)))
 
 
 def load_hed(tensors: Mapping[str, Tensor]) -> HED:

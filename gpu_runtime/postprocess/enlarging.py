@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from gpu_runtime.errors import NumericFault
 from gpu_runtime.postprocess.channels import Picture, has_alpha
+from gpu_runtime.postprocess.pieces import with_share
 from gpu_runtime.postprocess.tiles import Span, lay, spans
 from gpu_runtime.postprocess.upscalers import Upscaler
 
@@ -111,23 +112,12 @@ def enlarge(
         for across in columns:
             seen = np.ascontiguousarray(picture[down.start : down.stop, across.start : across.stop])
             if by is not None:
-                seen = yield from _with_share(by(seen), done / total)
+                seen = yield from with_share(by(seen), done / total)
             box = _box(picture.shape[:2], size, seen.shape[:2], down, across)
             lay(canvas, _resampled(seen, box, down, across), down, across)
             done += 1
             yield done / total
     return canvas
-
-
-def _with_share(work: Generator[None, None, Picture], share: float) -> Generator[float, None, Picture]:
-    """The same work, which yields how much is done of all of it."""
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            result: Picture = end.value
-            return result
-        yield share
 
 
 def _box(

@@ -7,12 +7,14 @@ may become one of the values, and nothing else. Source: He, Sun and Tang 2013, "
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from gpu_runtime.postprocess.channels import Floats
+from gpu_runtime.postprocess.channels import Flags, Floats
+from gpu_runtime.postprocess.parts import around, parts_with
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,4 +90,27 @@ def _solved(spread: dict[tuple[int, int], Floats], together: Floats, eps: float)
 def guided(guide: Floats, values: Floats, *, radius_px: int, eps: float) -> Floats:
     """The values [H, W] along the edges of the guide [H, W, 3]; may leave their range a little."""
     found = fit_linear(guide, values, radius_px=radius_px, eps=eps)
+    return np.einsum("hwc,hwc->hw", found.slope, guide) + found.offset
+
+
+def fit_in_parts(
+    guide: Floats, values: Floats, wanted: Flags, *, radius_px: int, eps: float
+) -> Generator[float, None, Linear]:
+    """The functions where `wanted` [H, W]; elsewhere the values as they are. Yields the share done."""
+    slope, offset = np.zeros_like(guide), values.copy()
+    for share, part in parts_with(wanted):
+        # A window of windows: what is further away tells nothing.
+        seen, inner = around(part, 2 * radius_px + 1)
+        found = fit_linear(guide[seen], values[seen], radius_px=radius_px, eps=eps)
+        slope[part] = np.where(wanted[part][:, :, None], found.slope[inner], 0)
+        offset[part] = np.where(wanted[part], found.offset[inner], values[part])
+        yield share
+    return Linear(slope, offset)
+
+
+def guided_in_parts(
+    guide: Floats, values: Floats, wanted: Flags, *, radius_px: int, eps: float
+) -> Generator[float, None, Floats]:
+    """As `guided` where `wanted` [H, W]; elsewhere the values as they are. Yields the share done."""
+    found = yield from fit_in_parts(guide, values, wanted, radius_px=radius_px, eps=eps)
     return np.einsum("hwc,hwc->hw", found.slope, guide) + found.offset

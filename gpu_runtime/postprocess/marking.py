@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
+from gpu_runtime.postprocess.blurs import blurred
 from gpu_runtime.postprocess.channels import Flags, Mask, Picture, as_grey, resize_mask
 
 THRESHOLD = 128
@@ -29,15 +31,17 @@ class MaskOptions:
     """Standard deviation of the blur at the end."""
 
 
-def prepare(picture: Picture, options: MaskOptions) -> Mask:
-    """[H, W], 255 where the picture marks; between 0 and 255 only in what `blur_px` softened."""
+def prepare(picture: Picture, options: MaskOptions) -> Generator[float, None, Mask]:
+    """[H, W], 255 where the picture marks; between 0 and 255 only in what `blur_px` softened.
+
+    Yields the share that is done.
+    """
     grey = 255 - picture[:, :, 3] if options.from_alpha else as_grey(picture)
     grey = resize_mask(np.ascontiguousarray(grey), width=options.width, height=options.height)
     marked = (grey >= THRESHOLD) != options.is_inverted
     mask: Mask = np.where(grown(marked, options.grow_px), 255, 0).astype(np.uint8)
-    if options.blur_px > 0:
-        mask = cv2.GaussianBlur(mask, (0, 0), options.blur_px, borderType=cv2.BORDER_REPLICATE)
-    return mask
+    yield 0.5
+    return blurred(mask, options.blur_px)
 
 
 def grown(marked: Flags, by_px: float) -> Flags:
@@ -47,6 +51,21 @@ def grown(marked: Flags, by_px: float) -> Flags:
     """
     if by_px == 0 or not marked.any() or marked.all():
         return marked
-    outside = (~marked if by_px > 0 else marked).astype(np.uint8)
+    # Only what is near a marked place can change.
+    part = _around(marked, max(by_px, 0) + 1)
+    near = marked[part]
+    outside = (~near if by_px > 0 else near).astype(np.uint8)
     distance = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return distance <= by_px if by_px > 0 else distance > -by_px
+    result = np.zeros_like(marked)
+    result[part] = distance <= by_px if by_px > 0 else distance > -by_px
+    return result
+
+
+def _around(marked: Flags, reach_px: float) -> tuple[slice, slice]:
+    """The rows and columns of marked places, and so many beside them."""
+    reach = int(np.ceil(reach_px))
+    rows, columns = np.flatnonzero(marked.any(axis=1)), np.flatnonzero(marked.any(axis=0))
+    return (
+        slice(max(0, int(rows[0]) - reach), int(rows[-1]) + 1 + reach),
+        slice(max(0, int(columns[0]) - reach), int(columns[-1]) + 1 + reach),
+    )

@@ -6,13 +6,16 @@ settled first; only the band between is asked again, by the picture's own edges 
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from gpu_runtime.postprocess.channels import Flags, Floats
-from gpu_runtime.postprocess.guided_filter import guided
+from gpu_runtime.postprocess.guided_filter import guided_in_parts
+from gpu_runtime.postprocess.parts import parts_with
+from gpu_runtime.postprocess.pieces import within
 
 SPECK = 0.02
 """Of the largest piece's area: smaller pieces, and smaller holes in it, are the network's mistakes."""
@@ -41,6 +44,11 @@ class Trimap:
 
     inside: Flags
     outside: Flags
+
+    @property
+    def open(self) -> Flags:
+        """What is not settled."""
+        return ~(self.inside | self.outside)
 
 
 def without_specks(mask: Floats, *, smaller_than: float = SPECK) -> Floats:
@@ -85,7 +93,7 @@ def band_around(mask: Floats, *, reach: float = BAND) -> Trimap:
     """What lies further from the mask's outline than `reach`, a share of the longer side, is settled."""
     reach_px = max(2.0, reach * max(mask.shape))
     subject = mask > 0.5
-    return Trimap(inside=_depth(subject) > reach_px, outside=_depth(~subject) > reach_px)
+    return Trimap(inside=depth(subject) > reach_px, outside=depth(~subject) > reach_px)
 
 
 def trimap_of(mask: Floats, *, foreground: int, background: int, erode_px: float) -> Trimap:
@@ -96,32 +104,61 @@ def trimap_of(mask: Floats, *, foreground: int, background: int, erode_px: float
     inside, outside = mask * 255 > foreground, mask * 255 < background
     far = band_around(mask, reach=2 * BAND)
     return Trimap(
-        inside=(_depth(inside) > erode_px) | far.inside, outside=(_depth(outside) > erode_px) | far.outside
+        inside=(depth(inside) > erode_px) | far.inside, outside=(depth(outside) > erode_px) | far.outside
     )
 
 
-def _depth(flags: Flags) -> Floats:
+def depth(flags: Flags) -> Floats:
     """Pixels from each place to the nearest that is not flagged; beyond the picture all are like its edge."""
     if flags.all():
         return np.full(flags.shape, np.inf, dtype=np.float32)
     return cv2.distanceTransform(flags.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
 
 
-def follow_edges(picture: Floats, mask: Floats, trimap: Trimap) -> Floats:
-    """Alpha [H, W], 0 to 1: the mask along the edges of the picture [H, W, 3], crisp where those are."""
+def follow_edges(picture: Floats, mask: Floats, trimap: Trimap) -> Generator[float, None, Floats]:
+    """Alpha [H, W], 0 to 1: the mask along the edges of the picture [H, W, 3], crisp where those are.
+
+    Yields the share that is done.
+    """
     radius = max(3, round(BAND / 2 * max(mask.shape)))
     sure = np.where(trimap.inside, 1, np.where(trimap.outside, 0, mask)).astype(np.float32)
-    followed = guided(picture, sure, radius_px=radius, eps=FOLLOW_EPS)
+    followed = yield from guided_in_parts(picture, sure, trimap.open, radius_px=radius, eps=FOLLOW_EPS)
     # Averages over windows never reach nought and one near an edge: a thin haze would stay.
     return _settled((followed - 0.2) / 0.6, trimap)
 
 
 def follow_colours(
     picture: Floats, edges: Floats, trimap: Trimap, *, subject: Floats, behind: Floats
-) -> Floats:
+) -> Generator[float, None, Floats]:
     """Alpha by how much of the subject's colour each unsettled pixel has; `edges` where colours tell nothing.
 
-    `subject` and `behind` are the settled colours of either, carried on over the rest: [H, W, 3].
+    `subject` and `behind` are the settled colours of either, carried on over the rest: [H, W, 3]. Yields the
+    share that is done.
+    """
+    is_inside = edges > 0.5
+    away = np.where(is_inside, depth(is_inside), depth(~is_inside)) / (BAND / 2 * max(edges.shape))
+    mixed = edges.copy()
+    for share, part in parts_with(trimap.open):
+        held, trust = mixture(
+            picture[part], subject[part], behind[part], alike=ALIKE, unexplained=UNEXPLAINED
+        )
+        # An ear between hair and a wall looks like a mixture of both: only near the outline can it be one.
+        trust *= np.exp(-(away[part] ** 2))
+        mixed[part] = trust * held + (1 - trust) * edges[part]
+        yield share / 2
+    work = guided_in_parts(picture, mixed, trimap.open, radius_px=2, eps=FOLLOW_EPS / 10)
+    followed = yield from within(work, 0.5, 1.0)
+    return _settled(followed, trimap)
+
+
+def mixture(
+    picture: Floats, subject: Floats, behind: Floats, *, alike: float, unexplained: float
+) -> tuple[Floats, Floats]:
+    """How much of the subject's colour each pixel has, and how far that is to be believed: [H, W], 0 to 1.
+
+    Believed is what a mixture of the two colours explains, where these differ clearly. `alike` is the squared
+    distance of colours, 0 to 1 each, at which half is believed, `unexplained` that from every mixture which
+    costs most of it.
     """
     between = subject - behind
     contrast = np.einsum("hwc,hwc->hw", between, between)
@@ -129,14 +166,7 @@ def follow_colours(
     share = np.clip(share, 0, 1)
     missed = picture - (behind + share[:, :, None] * between)
     error = np.einsum("hwc,hwc->hw", missed, missed)
-    # A mixture of the two colours explains the pixel, and the two differ clearly: then it is believed.
-    trust = contrast**2 / (contrast**2 + ALIKE**2) * np.exp(-error / UNEXPLAINED)
-    # An ear between hair and a wall looks like a mixture of both: only near the outline can it be one.
-    is_inside = edges > 0.5
-    away = np.where(is_inside, _depth(is_inside), _depth(~is_inside)) / (BAND / 2 * max(edges.shape))
-    trust *= np.exp(-(away**2))
-    mixed = (trust * share + (1 - trust) * edges).astype(np.float32)
-    return _settled(guided(picture, mixed, radius_px=2, eps=FOLLOW_EPS / 10), trimap)
+    return share, contrast**2 / (contrast**2 + alike**2) * np.exp(-error / unexplained)
 
 
 def _settled(alpha: Floats, trimap: Trimap) -> Floats:

@@ -28,18 +28,20 @@ def stretch(values: Floats, known: Flags) -> Floats:
     """
     if known.all():
         return values
-    top, bottom, left, right = _around(~known)
+    part = around_hole(~known)
     result = values.copy()
-    inner = values[top:bottom, left:right], known[top:bottom, left:right]
     # Only the hole and the ring around it count: the film never looks further.
-    result[top:bottom, left:right] = _filled(*inner) if inner[1].any() else 0
+    result[part] = _filled(values[part], known[part]) if known[part].any() else 0
     return result
 
 
-def _around(unknown: Flags) -> tuple[int, int, int, int]:
-    """Top, bottom, left, right of the unknown pixels and one known pixel around them."""
+def around_hole(unknown: Flags) -> tuple[slice, slice]:
+    """The unknown pixels, of which there are some, and one known pixel around them."""
     rows, columns = np.flatnonzero(unknown.any(axis=1)), np.flatnonzero(unknown.any(axis=0))
-    return max(0, int(rows[0]) - 1), int(rows[-1]) + 2, max(0, int(columns[0]) - 1), int(columns[-1]) + 2
+    return (
+        slice(max(0, int(rows[0]) - 1), int(rows[-1]) + 2),
+        slice(max(0, int(columns[0]) - 1), int(columns[-1]) + 2),
+    )
 
 
 def _filled(values: Floats, known: Flags) -> Floats:

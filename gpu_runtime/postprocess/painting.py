@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import cv2
 import numpy as np
 
 from gpu_runtime.errors import UnsupportedCombination
 from gpu_runtime.postprocess.boxes import Box, put_back
-from gpu_runtime.postprocess.channels import Floats, Mask, Picture, as_rgb, as_rgba, has_alpha
-from gpu_runtime.postprocess.membranes import stretch
+from gpu_runtime.postprocess.channels import Flags, Floats, Mask, Picture, as_rgb, as_rgba, has_alpha
+from gpu_runtime.postprocess.membranes import around_hole, stretch
 
 FILLS = ("original", "blur", "noise", "grey")
 BLENDS = ("feather", "poisson")
@@ -19,8 +21,10 @@ NOISE_CELL_PX = 8
 """Pixels to a side that share a colour of noise: what a latent pixel sees. Finer noise averages out."""
 
 
-def fill(picture: Picture, mask: Mask, *, how: str, rng: np.random.Generator) -> Picture:
-    """The picture with its marked part replaced; soft marks mix.
+def fill(
+    picture: Picture, mask: Mask, *, how: str, rng: np.random.Generator
+) -> Generator[float, None, Picture]:
+    """The picture with its marked part replaced; soft marks mix. Yields the share that is done.
 
     `blur` carries the surrounding colours in, `noise` is colours at random, `grey` one flat tone. Raises
     UnsupportedCombination for another `how`.
@@ -31,7 +35,7 @@ def fill(picture: Picture, mask: Mask, *, how: str, rng: np.random.Generator) ->
         return picture
     paint = as_rgb(picture).copy()
     if how == "blur":
-        paint = _rounded(stretch(paint.astype(np.float32), mask == 0))
+        paint = yield from _filmed(paint, mask == 0)
     elif how == "noise":
         paint = _noise(paint.shape[0], paint.shape[1], rng)
     else:
@@ -46,8 +50,10 @@ def _noise(height: int, width: int, rng: np.random.Generator) -> Picture:
     return large[:height, :width]
 
 
-def paste(image: Picture, original: Picture, mask: Mask, *, box: Box, blend: str = "feather") -> Picture:
-    """The original with `image` where `mask` (of the original's size) is white.
+def paste(
+    image: Picture, original: Picture, mask: Mask, *, box: Box, blend: str = "feather"
+) -> Generator[float, None, Picture]:
+    """The original with `image` where `mask` (of the original's size) is white. Yields the share done.
 
     `image` is stretched to the box. `poisson` shifts its colours so that they meet the original's along the
     mask's edge: it takes away an overall tint, and it needs some of the original around the marked part.
@@ -57,8 +63,9 @@ def paste(image: Picture, original: Picture, mask: Mask, *, box: Box, blend: str
         raise UnsupportedCombination(f"no blend is called {blend}: choose one of {', '.join(BLENDS)}")
     image, original = _alike(image, original)
     laid = put_back(image, box, original)
+    yield 0.3
     if blend == "poisson":
-        laid = _tinted(laid, original, mask)
+        laid = yield from _tinted(laid, original, mask)
     return mix(original, laid, mask)
 
 
@@ -69,15 +76,29 @@ def _alike(image: Picture, original: Picture) -> tuple[Picture, Picture]:
     return as_rgb(image), as_rgb(original)
 
 
-def _tinted(laid: Picture, original: Picture, mask: Mask) -> Picture:
+def _tinted(laid: Picture, original: Picture, mask: Mask) -> Generator[float, None, Picture]:
     """`laid` plus a film through the differences that the two have along the rim of the mask."""
     kept = mask == 0
-    if not kept.any():
+    if not kept.any() or kept.all():
         return laid
-    difference = original[:, :, :3].astype(np.float32) - laid[:, :, :3]
+    part = around_hole(~kept)
     result = laid.copy()
-    result[:, :, :3] = _rounded(laid[:, :, :3] + stretch(difference, kept))
+    for channel in range(3):
+        own = laid[part][:, :, channel]
+        difference = original[part][:, :, channel].astype(np.float32) - own
+        result[part][:, :, channel] = _rounded(own + stretch(difference, kept[part]))
+        yield 0.4 + 0.2 * channel
     return result
+
+
+def _filmed(picture: Picture, known: Flags) -> Generator[float, None, Picture]:
+    """RGB with a film of the known colours over the rest."""
+    channels = []
+    for channel in range(3):
+        values = picture[:, :, channel].astype(np.float32)
+        channels.append(_rounded(stretch(values, known)))
+        yield 0.2 + 0.2 * channel
+    return np.dstack(channels)
 
 
 def mix(below: Picture, above: Picture, mask: Mask) -> Picture:

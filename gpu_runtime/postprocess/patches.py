@@ -23,6 +23,9 @@ Places: TypeAlias = NDArray[Any]
 FADING = 1.3
 """By how much less a find counts for each pixel further inside the hole (Wexler's gamma)."""
 
+MOST_SUMMED = 1_500_000
+"""Pixels of patches that are summed up between two yields: 50 ms."""
+
 ALL_PAIRS = 4_000_000
 """Targets times sources up to which all are compared: chance must not choose what the coarse levels show."""
 
@@ -139,16 +142,18 @@ def _take_better(level: Level, proposed: Places) -> None:
     level.errors[usable[is_better]] = errors[is_better]
 
 
-def average(level: Level, *, is_sharp: bool) -> None:
+def average(level: Level, *, is_sharp: bool) -> Generator[None, None, None]:
     """Give each pixel of the hole the mean of what the patches over it found, good ones first."""
     (top, left), (bottom, right) = level.targets.min(axis=0), level.targets.max(axis=0) + 1
     window = np.s_[top - level.reach : bottom + level.reach, left - level.reach : right + level.reach]
     hole, picture = level.hole[window], level.picture[window]
-    mean, covered = _mean(level, hole.shape, is_sharp=is_sharp)
+    mean, covered = yield from _mean(level, hole.shape, is_sharp=is_sharp)
+    yield
     known = picture.copy()
     picture[hole] = mean[hole]
     if is_sharp:
-        picture[hole] += _tint(known, mean, hole, covered & ~hole, level.reach)[hole]
+        tint = yield from _tint(known, mean, hole, covered & ~hole, level.reach)
+        picture[hole] += tint[hole]
     # The rim of the picture, where no patch fits, is carried out from what was found.
     bare = level.hole.copy()
     bare[window] &= ~covered
@@ -156,7 +161,9 @@ def average(level: Level, *, is_sharp: bool) -> None:
         level.picture = stretch(level.picture, ~bare)
 
 
-def _mean(level: Level, shape: tuple[int, ...], *, is_sharp: bool) -> tuple[Floats, Flags]:
+def _mean(
+    level: Level, shape: tuple[int, ...], *, is_sharp: bool
+) -> Generator[None, None, tuple[Floats, Flags]]:
     """Weighted means in the window of this shape around all patches, and where there are any."""
     width, wide = level.picture.shape[1], shape[1]
     total = np.zeros((shape[0] * wide, 3), dtype=np.float32)
@@ -165,6 +172,7 @@ def _mean(level: Level, shape: tuple[int, ...], *, is_sharp: bool) -> tuple[Floa
     at = (level.targets - level.targets.min(axis=0) + level.reach) @ np.array([wide, 1])
     there = level.found @ np.array([width, 1])
     flat = level.picture.reshape(-1, 3)
+    summed = 0
     for down, across in level.offsets:
         # Middles count for more than rims, the more so at the end: averages of rims blur.
         near = np.exp(-(down**2 + across**2) / (2 * (level.reach / (4 if is_sharp else 1)) ** 2))
@@ -172,6 +180,10 @@ def _mean(level: Level, shape: tuple[int, ...], *, is_sharp: bool) -> tuple[Floa
         step = down * wide + across
         total[at + step] += share[:, None] * flat[there + (down * width + across)]
         weights[at + step] += share
+        summed += len(at)
+        if summed > MOST_SUMMED:
+            yield
+            summed = 0
     mean = (total / weights[:, None]).reshape(*shape, 3)
     return mean, (weights > 1e-11).reshape(shape)
 
@@ -189,12 +201,17 @@ def _worth(level: Level, *, is_sharp: bool) -> Floats:
     return worth + np.float32(1e-9)
 
 
-def _tint(known: Floats, mean: Floats, hole: Flags, rim: Flags, reach: int) -> Floats:
+def _tint(known: Floats, mean: Floats, hole: Flags, rim: Flags, reach: int) -> Generator[None, None, Floats]:
     """What to add in the hole so that its light meets its rim's: the rim less what was found for it."""
     if not rim.any():
         return np.zeros_like(mean)
     missed = np.where(rim[:, :, None], known - mean, 0)
     # Averages along the rim: single pixels differ by their grain, which must not be smeared inwards.
     side = (4 * reach + 1,) * 2
-    shares = cv2.blur(rim.astype(np.float32), side)[:, :, None]
-    return stretch(cv2.blur(missed, side) / np.maximum(shares, 1e-6), ~hole)
+    shares = np.maximum(cv2.blur(rim.astype(np.float32), side), 1e-6)
+    films = []
+    for channel in range(3):
+        even = cv2.blur(np.ascontiguousarray(missed[:, :, channel]), side) / shares
+        films.append(stretch(even, ~hole))
+        yield
+    return np.dstack(films)

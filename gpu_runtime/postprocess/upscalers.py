@@ -23,6 +23,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gpu_runtime.postprocess.pieces import finish
+from gpu_runtime.postprocess.strips import convolved
+
 MAX_CHANNELS = 4096
 """Far above those of every published network."""
 
@@ -36,16 +39,6 @@ Parts: TypeAlias = Generator[None, None, Tensor]
 """Stops after each piece of the work; returns the image."""
 
 
-def finish(parts: Parts) -> Tensor:
-    """Go through all pieces at once."""
-    while True:
-        try:
-            next(parts)
-        except StopIteration as end:
-            image: Tensor = end.value
-            return image
-
-
 class _DenseBlock(nn.Module):
     """Five convolutions, each seeing the outputs of all before it."""
 
@@ -55,12 +48,13 @@ class _DenseBlock(nn.Module):
             self.add_module(f"conv{i + 1}", nn.Conv2d(features + i * growth, growth, 3, padding=1))
         self.conv5 = nn.Conv2d(features + 4 * growth, features, 3, padding=1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def parts(self, x: Tensor) -> Parts:
         seen = [x]
         for i in range(4):
-            convolved = self.get_submodule(f"conv{i + 1}")(torch.cat(seen, 1))
-            seen.append(functional.leaky_relu(convolved, 0.2))
-        return x + RESIDUAL_SCALE * self.conv5(torch.cat(seen, 1))
+            made = yield from convolved(_layer(self, f"conv{i + 1}"), torch.cat(seen, 1))
+            seen.append(functional.leaky_relu(made, 0.2))
+        made = yield from convolved(self.conv5, torch.cat(seen, 1))
+        return x + RESIDUAL_SCALE * made
 
 
 class _ResidualDenseBlock(nn.Module):
@@ -70,8 +64,11 @@ class _ResidualDenseBlock(nn.Module):
         self.rdb2 = _DenseBlock(features, growth)
         self.rdb3 = _DenseBlock(features, growth)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x + RESIDUAL_SCALE * self.rdb3(self.rdb2(self.rdb1(x)))
+    def parts(self, x: Tensor) -> Parts:
+        made = x
+        for block in (self.rdb1, self.rdb2, self.rdb3):
+            made = yield from block.parts(made)
+        return x + RESIDUAL_SCALE * made
 
 
 class RRDBNet(nn.Module):
@@ -99,16 +96,18 @@ class RRDBNet(nn.Module):
         first = self.conv_first(image)
         x = first
         for block in self.body:
-            x = block(x)
+            assert isinstance(block, _ResidualDenseBlock)  # Sequential forgets its elements' type
+            x = yield from block.parts(x)
             yield
-        x = first + self.get_submodule("conv_body")(x)
+        x = first + (yield from convolved(_layer(self, "conv_body"), x))
         for name in ("conv_up1", "conv_up2"):
             larger = functional.interpolate(x, scale_factor=2, mode="nearest")
-            x = functional.leaky_relu(self.get_submodule(name)(larger), 0.2)
+            made = yield from convolved(_layer(self, name), larger)
+            x = functional.leaky_relu(made, 0.2)
             yield
-        x = functional.leaky_relu(self.get_submodule("conv_hr")(x), 0.2)
+        made = yield from convolved(_layer(self, "conv_hr"), x)
         yield
-        return self.conv_last(x)
+        return (yield from convolved(self.conv_last, functional.leaky_relu(made, 0.2)))
 
 
 class SRVGGNetCompact(nn.Module):
@@ -131,7 +130,7 @@ class SRVGGNetCompact(nn.Module):
     def parts(self, image: Tensor) -> Parts:
         x = image
         for layer in self.body:
-            x = layer(x)
+            x = (yield from convolved(layer, x)) if isinstance(layer, nn.Conv2d) else layer(x)
             yield
         detail = functional.pixel_shuffle(x, self.scale)
         return detail + functional.interpolate(image, scale_factor=self.scale, mode="nearest")
@@ -159,9 +158,17 @@ class UpConv7(nn.Module):
     def parts(self, image: Tensor) -> Parts:
         x = image
         for i in range(1, 7):
-            x = functional.leaky_relu(self.get_submodule(f"conv{i}")(x), 0.1)
+            made = yield from convolved(_layer(self, f"conv{i}"), x)
+            x = functional.leaky_relu(made, 0.1)
             yield
         return self.conv7(x)
+
+
+def _layer(network: nn.Module, name: str) -> nn.Conv2d:
+    """A convolution by its name in published files."""
+    layer = network.get_submodule(name)
+    assert isinstance(layer, nn.Conv2d)
+    return layer
 
 
 Upscaler = RRDBNet | SRVGGNetCompact | UpConv7

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from gpu_runtime.postprocess.blurs import blurred
+
 Pixels = NDArray[np.uint8]
 
 BLUR, PIXELATE, BLACK, TEXT = "blur", "pixelate", "black", "sensitive_content_text"
@@ -31,9 +33,8 @@ def replaced(picture: Pixels, how: str) -> Pixels:
     if how == PIXELATE:
         return _through(picture, MOSAIC_CELLS, cv2.INTER_NEAREST)
     if how == BLUR:
-        small = _through(picture, BLUR_CELLS, cv2.INTER_LINEAR)
-        sigma = min(height, width) / BLUR_CELLS
-        return np.asarray(cv2.GaussianBlur(small, (0, 0), sigma), dtype=np.uint8)
+        cells = _through(picture, BLUR_CELLS, cv2.INTER_LINEAR)
+        return blurred(cells, min(height, width) / BLUR_CELLS)
     raise ValueError(f"replacement must be one of {', '.join(REPLACEMENTS)}, not {how!r}")
 
 

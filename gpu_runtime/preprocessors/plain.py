@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -29,11 +31,16 @@ def coarse(picture: Pixels, factor: float) -> Pixels:
     return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
 
 
-def shuffled(picture: Pixels, rng: np.random.Generator) -> Pixels:
-    """The picture's own colours and textures, pulled about by a smooth random flow; no object is left."""
+def shuffled(picture: Pixels, rng: np.random.Generator) -> Generator[float, None, Pixels]:
+    """The picture's own colours and textures, pulled about by a smooth random flow; no object is left.
+
+    Yields the share that is done.
+    """
     height, width = picture.shape[:2]
     columns = _smooth_noise(rng, height, width) * (width - 1)
+    yield 0.3
     rows = _smooth_noise(rng, height, width) * (height - 1)
+    yield 0.6
     return np.asarray(cv2.remap(picture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT))
 
 

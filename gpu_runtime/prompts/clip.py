@@ -31,8 +31,8 @@ MARKS = 2
 COMMA_REACH = 20
 """Tokens that a chunk may be shorter for ending at a comma."""
 
-MAX_CHUNKS = 40
-"""More than prose of ten thousand characters has. Every step pays for each, and a BREAK is soon written."""
+MAX_CHUNKS = 128
+"""More than prose of 32,000 characters has. Every step pays for each, and a BREAK is soon written."""
 
 LEAST_MEAN = 1e-3
 """Of the mean absolute value; that of trained encoders is a tenth."""

@@ -81,9 +81,13 @@ class AlgorithmSampler(RowSampler):
         """The denoiser's input for these latents."""
         return latents / (self._next.sigma**2 + 1) ** 0.5
 
+    def denoised(self, prediction: Tensor, latents: Tensor) -> Tensor:
+        """What the denoiser takes the clean latents for."""
+        return self._grid.denoised(prediction, latents, self._next.sigma)
+
     def advance(self, prediction: Tensor, latents: Tensor) -> Tensor:
         """The latents one call later."""
-        denoised = self._grid.denoised(prediction, latents, self._next.sigma)
+        denoised = self.denoised(prediction, latents)
         try:
             self._call = self._asking.send((latents, denoised))
         except StopIteration as finished:

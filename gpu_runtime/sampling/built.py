@@ -8,9 +8,11 @@ beta schedule, which needs scipy there), it gets ours.
 
 from __future__ import annotations
 
+import copy
 import inspect
+import json
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import diffusers
@@ -51,22 +53,22 @@ def build(
 
     Any: diffusers' classes and configurations are untyped. Raises what the class raises.
     """
-    scheduler_class = getattr(diffusers, class_name)
-    accepted = inspect.signature(scheduler_class.__init__).parameters
+    accepted = inspect.signature(getattr(diffusers, class_name).__init__).parameters
+    make = partial(_made, class_name, config)
     place = partial(_with_timesteps, steps=steps, device=device)
     if schedule is SigmaSchedule.AUTOMATIC:
-        return place(scheduler_class.from_config(config, **overrides))
+        return place(make(overrides))
     switched_off = {switch: False for switch in _SWITCHES if switch in accepted}
     if schedule in SPACINGS and "timestep_spacing" in accepted:
         spaced = switched_off | {"timestep_spacing": SPACINGS[schedule]}
-        return place(scheduler_class.from_config(config, **overrides, **spaced))
+        return place(make({**overrides, **spaced}))
     if _KARRAS not in accepted:
-        own = place(scheduler_class.from_config(config, **overrides))
+        own = place(make(overrides))
         euler = build(EULER, config, {}, schedule, steps=steps, device=device, aligned=aligned)
         own.timesteps, own.sigmas = euler.timesteps, euler.sigmas
         return own
     switch, levels = _way_to(schedule, aligned)
-    made = scheduler_class.from_config(config, **overrides, **switched_off | {switch: True})
+    made = make({**overrides, **switched_off, switch: True})
     if levels is not None:
         table = _table(made)
         # Called by the class with these two names.
@@ -76,6 +78,21 @@ def build(
             lambda in_sigmas, num_inference_steps: levels(table, in_sigmas, num_inference_steps),
         )
     return place(made)
+
+
+def _made(class_name: str, config: Mapping[str, Any], changes: Mapping[str, object]) -> Any:  # untyped class
+    """A scheduler of one's own. Configurations come from JSON files, and changes are of JSON's types, too."""
+    return copy.deepcopy(_original(class_name, json.dumps(dict(config)), json.dumps(dict(changes))))
+
+
+@lru_cache(maxsize=64)
+def _original(class_name: str, config: str, changes: str) -> Any:  # untyped class
+    """Never handed out itself.
+
+    The KDPM2 classes look up each of the thousand training steps when they are made: a quarter of a second,
+    in which no other image would go on, and again for each number of steps that somebody asks for.
+    """
+    return getattr(diffusers, class_name).from_config(json.loads(config), **json.loads(changes))
 
 
 def _with_timesteps(scheduler: Any, *, steps: int, device: torch.device) -> Any:  # untyped diffusers class

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from gpu_runtime.sampling.foresight import Foresight, foresight_of
 from gpu_runtime.sampling.plans import Plan, plan_of
 
 T = TypeVar("T")
@@ -23,11 +24,13 @@ class Prepared:
     """Untyped in diffusers. Never stepped."""
     times: tuple[float, ...]
     plan: Plan | None
+    foresight: Foresight
 
     @classmethod
     def of(cls, scheduler: Any) -> Prepared:
         """Any: untyped in diffusers."""
-        return cls(scheduler, tuple(scheduler.timesteps.tolist()), plan_of(scheduler))
+        times = tuple(scheduler.timesteps.tolist())
+        return cls(scheduler, times, plan_of(scheduler), foresight_of(scheduler))
 
 
 class Shelf(Generic[T]):

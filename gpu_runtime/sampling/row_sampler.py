@@ -8,6 +8,8 @@ import torch
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
+from gpu_runtime.sampling.variations import NoiseVariation
+
 
 class RowSampler(ABC):
     """Where one image is on its way from noise."""
@@ -15,6 +17,8 @@ class RowSampler(ABC):
     def __init__(self, *, seed: int, device: torch.device) -> None:
         self._generator = torch.Generator("cpu").manual_seed(seed)
         self._device = device
+        self.variation: NoiseVariation | None = None
+        """What becomes of the noise that the image begins with."""
 
     @property
     @abstractmethod
@@ -50,6 +54,13 @@ class RowSampler(ABC):
         """The denoiser's input for these latents; shape, dtype and device stay."""
 
     @abstractmethod
+    def denoised(self, prediction: Tensor, latents: Tensor) -> Tensor | None:
+        """What the denoiser takes the clean latents for: takes what `advance` takes, and moves nothing.
+
+        None where the prediction does not say.
+        """
+
+    @abstractmethod
     def advance(self, prediction: Tensor, latents: Tensor) -> Tensor:
         """The latents one call later.
 
@@ -72,9 +83,14 @@ class RowSampler(ABC):
         )
         return drawn
 
+    def first_noise(self, shape: tuple[int, ...]) -> Tensor:
+        """The noise that the image begins with: as `draw_noise`, and then varied as was asked."""
+        drawn = self.draw_noise(shape)
+        return drawn if self.variation is None else self.variation.of(drawn)
+
     def initial_latents(self, shape: tuple[int, ...]) -> Tensor:
         """Pure noise, newly drawn: float32, [1, *shape], on the device."""
-        return self.pure(self.draw_noise(shape))
+        return self.pure(self.first_noise(shape))
 
     def add_noise(self, latents: Tensor, noise: Tensor) -> Tensor:
         """Clean latents at the noise level of the first call, float32. To be asked before the first step."""

@@ -36,6 +36,7 @@ class SchedulerSampler(RowSampler):
             scheduler.set_begin_index(window.begin)
         self._window = window
         self._plan = prepared.plan
+        self._foresight = prepared.foresight
         # Python numbers, so that a turn moves the timesteps of all its rows to the device as one tensor.
         self._timestep_values = prepared.times
         self._extra = _step_arguments(scheduler, self._generator)
@@ -78,6 +79,10 @@ class SchedulerSampler(RowSampler):
             return latents
         scaled: Tensor = self._scheduler.scale_model_input(latents, self._scheduler.timesteps[self._position])
         return scaled
+
+    def denoised(self, prediction: Tensor, latents: Tensor) -> Tensor | None:
+        """What the denoiser takes the clean latents for; None where its prediction does not say."""
+        return self._foresight.denoised(prediction, self.scale(latents), self.timestep)
 
     def advance(self, prediction: Tensor, latents: Tensor) -> Tensor:
         """The latents one call later."""

@@ -141,6 +141,9 @@ _ROWS = (
     ),
 )
 
+UNETS = frozenset({"sd15", "sd2", "sdxl"})
+"""Those of STEP_BATCHED whose denoiser is one, and not a transformer."""
+
 STEP_BATCHED = frozenset({"sd15", "sd2", "sdxl", "sd3", "flux"})
 """Families whose requests share denoising steps."""
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from gpu_runtime.errors import NotRecognised
 from gpu_runtime.weights.identification import rules
-from gpu_runtime.weights.identification.cut_outs import identify_onnx
 from gpu_runtime.weights.identification.folders import identify_folder
+from gpu_runtime.weights.identification.onnx_files import identify_onnx
 from gpu_runtime.weights.identification.reading import open_file
 from gpu_runtime.weights.onnx_header import SUFFIX as ONNX
 from gpu_runtime.weights.taxonomy import Identified

@@ -6,25 +6,28 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from gpu_runtime.errors import UnsupportedCombination
-from gpu_runtime.messages import ImageInput, ImageRequest
+from gpu_runtime.messages import Enlarging, ImageInput, ImageRequest
 from gpu_runtime.operations.registry import ENTRIES, Entry
 from gpu_runtime.work import RESULT, Made, Operation, WorkRequest
 
 MOST_OPERATIONS = 64
-"""Before and after together; five controls, a mask, a crop and what follows are twenty."""
+"""Before, between and after together; five controls, a mask, a crop and what follows are twenty."""
 
 
 def require_sound(request: WorkRequest) -> None:
     """Raise UnsupportedCombination unless every operation exists and every name was given before its use."""
-    if len(request.before) + len(request.after) > MOST_OPERATIONS:
+    if len(request.before) + len(request.between) + len(request.after) > MOST_OPERATIONS:
         raise UnsupportedCombination(f"a request has at most {MOST_OPERATIONS} operations")
     if request.weight <= 0:
         raise UnsupportedCombination(f"the weight must be above 0, not {request.weight:g}")
     known = _names_after(request.before, frozenset(request.pictures))
     if request.image is None:
+        if request.between:
+            raise UnsupportedCombination("operations between two passes need an image request")
         _require_names(request.results, known, "the results")
     else:
         _require_image(request, request.image, known)
+    _names_after(request.between, known | {RESULT})
     _names_after(request.after, known | {RESULT})
 
 
@@ -64,6 +67,11 @@ def _require_image(request: WorkRequest, image: ImageRequest, known: frozenset[s
         )
     if request.results:
         raise UnsupportedCombination("results are for requests without an image request")
+    is_needed = image.hires is not None and image.hires.enlarging is Enlarging.OPERATIONS
+    if is_needed != bool(request.between):
+        raise UnsupportedCombination(
+            "operations between two passes are for requests whose image they enlarge, which need some"
+        )
     _require_names(made_names(image), known, "the image request")
 
 

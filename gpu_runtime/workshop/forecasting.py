@@ -45,10 +45,12 @@ def _demand(held: HeldWork, times: OperationTimes) -> Demand:
         for course in held.courses
     )
     # The images whose operations have not begun.
-    begun = sum(course.index is not None for course in held.courses)
+    begun = sum(course.index is not None and not course.is_between for course in held.courses)
     to_come = held.steps.images - held.images_done - begun
     if held.stage is not Stage.AFTER:
         seconds += to_come * times.left_s([each.name for each in request.after])
+        away = held.images_returned + sum(course.is_between for course in held.courses)
+        seconds += (held.steps.images - away) * times.left_s([each.name for each in request.between])
     return Demand(
         request_id=held.request_id,
         account=request.account,

@@ -45,6 +45,8 @@ class Course:
     """Pictures and other values by their names in the request."""
     index: int | None
     """Of the image that it ends in; None for what comes before the image."""
+    is_between: bool = False
+    """Whether the engine goes on with the image afterwards."""
     position: int = 0
     """How many of the operations are done."""
     share: float = 0.0
@@ -117,6 +119,10 @@ class HeldWork:
     filings: list[Filing] = field(default_factory=list)
     engine_share: float = 0.0
     """Of the image request, what the engine has done, 0 to 1."""
+    images_out: int = 0
+    """Images that the engine does not have now: handed out between two passes, or for good."""
+    images_returned: int = 0
+    """Of how many images the operations between two passes are done."""
     images_done: int = 0
     """Of how many images the operations are done."""
     reported_steps: int = 0
@@ -127,6 +133,11 @@ class HeldWork:
     def request_id(self) -> str:
         """The request's name."""
         return self.request.request_id
+
+    @property
+    def is_with_engine(self) -> bool:
+        """Whether the engine has something to do for it."""
+        return self.stage is Stage.IMAGE and self.images_out < self.steps.images
 
     @property
     def is_ended(self) -> bool:
@@ -140,7 +151,8 @@ class HeldWork:
 
     def keep_for_after(self) -> None:
         """Let go of pictures that no operation after the image reads: the engine may take long."""
-        needed = {name for operation in self.request.after for name in operation.inputs.values()}
+        later = (*self.request.between, *self.request.after)
+        needed = {name for operation in later for name in operation.inputs.values()}
         for values in (self.shared, self.decoded):
             for name in values.keys() - needed:
                 del values[name]
@@ -157,7 +169,8 @@ class HeldWork:
         open_steps = sum(course.steps_done for course in self.courses)
         if self.stage is Stage.BEFORE:
             return self.steps.done(before=open_steps, engine_share=0.0, after=0.0)
-        after = self.images_done * self.steps.after + open_steps
+        between = self.images_returned * self.steps.between
+        after = self.images_done * self.steps.after + between + open_steps
         return self.steps.done(before=self.steps.before, engine_share=self.engine_share, after=after)
 
     def timings(self, now: float) -> Timings:

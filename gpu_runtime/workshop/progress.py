@@ -25,6 +25,8 @@ class Steps:
     before: int
     engine: int
     """Of all images together."""
+    between: int = 0
+    """Of one image."""
     after: int
     """Of one image."""
     images: int
@@ -32,10 +34,10 @@ class Steps:
     @property
     def total(self) -> int:
         """At least 1, so that there is an end to report."""
-        return max(1, self.before + self.engine + self.after * self.images)
+        return max(1, self.before + self.engine + (self.between + self.after) * self.images)
 
     def done(self, *, before: float, engine_share: float, after: float) -> int:
-        """How many are done, of steps before, of the engine's part as a share, and of steps after."""
+        """How many are done, of steps before, of the engine's part as a share, and of the others."""
         return min(floor(before + engine_share * self.engine + after + ROUNDING), self.total)
 
 
@@ -46,6 +48,7 @@ def steps_of(request: WorkRequest) -> Steps:
     return Steps(
         before=steps_of_operations(request.before),
         engine=sum(each.steps for each in passes_of(image)) * images if image else 0,
+        between=steps_of_operations(request.between),
         after=steps_of_operations(request.after),
         images=images,
     )

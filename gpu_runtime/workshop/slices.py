@@ -113,7 +113,7 @@ def _may_try_again(course: Course) -> bool:
 
 def _generator(held: HeldWork, course: Course) -> np.random.Generator:
     """Chance depends on the seed, on the operation and on its place, on nothing else."""
-    part = 0 if course.index is None else 1
+    part = 0 if course.index is None else 2 if course.is_between else 1
     seed = held.seed_of(course.index or 0)
     return np.random.default_rng([seed, part, course.position, _number_of(course.operation)])
 

@@ -148,6 +148,8 @@ class Works:
     def _end(self, held: HeldWork, course: Course) -> RuntimeFault | None:
         """The operations of a course are done. Returns why the request cannot go on."""
         now = self._clock()
+        if course.is_between:
+            return self._bring_back(held, course)
         if course.index is not None:
             held.images_done += 1
             held.moments.worked_at = now
@@ -180,7 +182,11 @@ class Works:
             ),
             partial(self._as_input, held),
         )
-        self._engine.submit(prepared, on_pixels=partial(self._take_pixels, held))
+        self._engine.submit(
+            prepared,
+            on_pixels=partial(self._take_pixels, held),
+            on_between=partial(self._take_between, held) if request.between else None,
+        )
         held.stage = Stage.IMAGE
 
     def _deadline_left_s(self, held: HeldWork, deadline_s: float | None) -> float | None:
@@ -197,7 +203,27 @@ class Works:
     def _take_pixels(self, held: HeldWork, index: int, pixels: Any) -> None:
         """One image of the engine's."""
         if self.held.get(held.request_id) is held:
+            held.images_out += 1
             self._begin_image(held, index, pixels)
+
+    def _take_between(self, held: HeldWork, index: int, pixels: Any) -> None:
+        """One image of the engine's first pass."""
+        if self.held.get(held.request_id) is held:
+            held.images_out += 1
+            values = {RESULT: pixels}
+            course = Course(operations=held.request.between, values=values, index=index, is_between=True)
+            held.courses.append(course)
+
+    def _bring_back(self, held: HeldWork, course: Course) -> RuntimeFault | None:
+        """Have the engine go on with an image. Returns why it cannot."""
+        assert course.index is not None
+        try:
+            self._engine.resume(held.request_id, course.index, course.values[RESULT])
+        except RuntimeFault as fault:
+            return fault.with_traceback(None)
+        held.images_out -= 1
+        held.images_returned += 1
+        return None
 
     def _begin_results(self, held: HeldWork) -> None:
         """Deliver what there is by name: the request asks for no image of the engine's."""

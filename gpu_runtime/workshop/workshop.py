@@ -2,8 +2,9 @@
 
     operations before -> image request in the engine -> operations after, for each image -> files
 
-One `step()` is either a tick of the engine or one slice of one operation: what it does between two of its
-yields. A plain ImageRequest goes to the engine as it is.
+Operations may come between two passes of an image as well: the engine goes on with what they bring back. One
+`step()` is either a tick of the engine or one slice of one operation: what it does between two of its yields.
+A plain ImageRequest goes to the engine as it is.
 
     checking.py       what is refused at submit()
     alternation.py    the engine or an operation: half of the time each while both have work
@@ -171,7 +172,7 @@ class Workshop:
 
     def _engine_class(self) -> Priority | None:
         """The highest class of the requests that the engine has."""
-        imaging = [held for held in self._works.held.values() if held.stage is Stage.IMAGE]
+        imaging = [held for held in self._works.held.values() if held.is_with_engine]
         return min([*self._plain.values(), *(held.request.priority for held in imaging)], default=None)
 
     def _tick(self) -> None:

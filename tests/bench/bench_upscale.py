@@ -1,11 +1,11 @@
 """How long an enlargement takes a megapixel, beside Pillow's Lanczos, and whether memory stays flat.
 
-    python -m tests.bench.bench_upscale [--model NAME] [--device cpu] [--rounds 1] [--json FILE]
+    python -m tests.bench.bench_upscale [--model NAME] [--device cpu] [--sides 512 1024] [--rounds 1]
 
-Photographs of 1024 and 2048 pixels a side, four times as large. Each run is a process of its own, so that
-its peak is its own: what it holds beyond its start, less the canvas, is what tiles cost, and should be the
-same for both sizes. Loading and a warm-up of one tile are not counted. On a device, the peak of its memory is
-given too.
+Photographs of 512 and 1024 pixels a side, four times as large (2048 and 4096). Each run is a process of its
+own, so that its peak is its own: what it holds beyond its start, less the canvas, is what tiles cost, and
+should be the same for both sizes (the figure "flat"). Loading and a warm-up of one tile are not counted. On a
+device, the peak of its memory is given too. `--json FILE` keeps the document.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from gpu_runtime.utility.shipped import SHIPPED
 from tests.bench.reporting import Rounds, publish
 
 FACTOR = 4
-SIDES = (1024, 2048)
+SIDES = (512, 1024)
 MIB = 2**20
 
 
@@ -109,13 +109,15 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--sides", type=int, nargs="+", default=SIDES, help="of the photographs, pixels")
     parser.add_argument("--side", type=int, help="one run of this size, in this process")
     options = parser.parse_args()
     if options.side:
         print(json.dumps(measured(options.model, options.side, options.device)))
         return
     figures = []
-    for side in SIDES:
+    beyond = []
+    for side in options.sides:
         runs = [in_a_process(options, side) for _ in range(options.rounds)]
         megapixels = (side * FACTOR) ** 2 / 1e6
         named = {
@@ -132,6 +134,11 @@ def main() -> None:
             f"{side} px: longest piece of work": ("ms", [run["longest_piece_ms"] for run in runs]),
         }
         figures += [Rounds(name, unit, values=values) for name, (unit, values) in named.items()]
+        beyond.append([run["beyond_canvas_mib"] for run in runs])
+    # What a picture's own size would add is left out of the canvas: sixteen times the source's bytes.
+    flat = [last - first for first, last in zip(beyond[0], beyond[-1], strict=True)]
+    name = f"flat: memory at {options.sides[-1]} px above that at {options.sides[0]}"
+    figures.append(Rounds(name, "MiB", target="<= 32", values=flat))
     settings = {"model": options.model, "device": options.device, "rounds": options.rounds, "factor": FACTOR}
     publish("upscale", figures, settings=settings, details={"tile": Tiling().tile}, target=options.json)
 

@@ -10,9 +10,8 @@ from typing import Any
 from unittest.mock import patch
 
 import diffusers
-import numpy as np
 import torch
-from diffusers import DiffusionPipeline, FluxPipeline
+from diffusers import DiffusionPipeline
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from PIL import Image
 from torch import Tensor
@@ -22,12 +21,20 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 from gpu_runtime.config import EngineConfig
 from gpu_runtime.engine import Engine
 from gpu_runtime.errors import UnsupportedCombination
-from gpu_runtime.messages import ControlRef, ImageInput, ImageRequest, IpAdapterRef, RequestFailed
+from gpu_runtime.messages import (
+    ControlBalance,
+    ControlRef,
+    ImageInput,
+    ImageRequest,
+    IpAdapterRef,
+    RequestFailed,
+)
 from gpu_runtime.tiny.ip_adapters import PICTURE_SIDE, make_tiny_ip_adapter, make_tiny_picture_encoder
 from gpu_runtime.tiny.single_components import make_tiny_controlnet
 from tests.gpu_runtime.driving import run_all
 from tests.gpu_runtime.flow_reference import scheduler_of
 from tests.gpu_runtime.picture_references import as_input, decoded, photo
+from tests.gpu_runtime.plain_pipelines import run_plainly
 from tests.gpu_runtime.rendering import Rendered
 
 VAE_FACTOR = 8
@@ -70,6 +77,28 @@ def equal_chance_for_control_pictures() -> Iterator[None]:
 
     torch.manual_seed(0)
     with patch.object(DiagonalGaussianDistribution, "sample", sample):
+        yield
+
+
+@contextmanager
+def faded(pipeline: Any, request: ImageRequest) -> Iterator[None]:
+    """Have the pipeline's one ControlNet fade towards the outer blocks where the request says so.
+
+    In `guess_mode` the pipeline leaves it out of rows without the prompt; the network's own scales for that
+    mode are those of its authors' paper, and not of its authors' program.
+    """
+    if all(ref.balance is ControlBalance.BALANCED for ref in request.controls):
+        yield
+        return
+    network = pipeline.controlnet
+    whole = network.forward
+
+    def forward(*args: Any, guess_mode: bool = False, **kwargs: Any) -> Any:
+        down, middle = whole(*args, **kwargs)
+        shares = [0.825 ** (12 - block) for block in range(len(down) + 1)]
+        return [each * share for each, share in zip(down, shares, strict=False)], middle * shares[-1]
+
+    with patch.object(network, "forward", forward):
         yield
 
 
@@ -123,34 +152,15 @@ class ExtraReference:
 
     def render(self, request: ImageRequest) -> Rendered:
         """The image with its final latents."""
-        family = request.checkpoint.family
         pipeline, arguments = self._pipeline(request)
         pipeline.set_progress_bar_config(disable=True)
         declared = pipeline.scheduler
         pipeline.scheduler = scheduler_of(request, declared.config)
-        seen: list[Tensor] = []
-
-        def remember(
-            _pipeline: Any, _step: int, _timestep: Any, tensors: dict[str, Tensor]
-        ) -> dict[str, Tensor]:
-            seen.append(tensors["latents"])
-            return tensors
-
-        with equal_chance_for_control_pictures():
-            image = pipeline(
-                prompt=request.prompt,
-                num_inference_steps=request.steps,
-                guidance_scale=request.guidance_scale,
-                generator=torch.Generator("cpu").manual_seed(request.seeds[0]),
-                callback_on_step_end=remember,
-                **arguments,
-            ).images[0]
+        with equal_chance_for_control_pictures(), faded(pipeline, request):
+            rendered = run_plainly(pipeline, request, **arguments)
         if request.ip_adapters:
             pipeline.unload_ip_adapter()
-        latents = seen[-1]
-        if family == "flux":
-            latents = FluxPipeline._unpack_latents(latents, request.height, request.width, VAE_FACTOR)
-        return Rendered(latents, np.asarray(image).astype(np.int16))
+        return rendered
 
     def _pipeline(self, request: ImageRequest) -> tuple[Any, dict[str, Any]]:
         """The pipeline, and what to call it with besides the prompt."""
@@ -229,6 +239,8 @@ def _control_arguments(request: ImageRequest, *, is_union: bool) -> dict[str, An
         "control_guidance_start": [ref.start for ref in refs],
         "control_guidance_end": [ref.end for ref in refs],
     }
+    if any(ref.balance is ControlBalance.CONTROL for ref in refs):
+        arguments["guess_mode"] = True
     if is_union:
         return arguments | {"control_image": images, "control_mode": modes}
     if len(refs) == 1:

@@ -16,9 +16,8 @@ from torch import Tensor
 from gpu_runtime.messages import ImageRequest, Sampler
 from gpu_runtime.samplers import EDM_SAMPLERS, SAMPLERS
 from tests.gpu_runtime.picture_references import decoded
+from tests.gpu_runtime.plain_pipelines import run_plainly, size_of
 from tests.gpu_runtime.rendering import Rendered
-
-VAE_FACTOR = 8
 
 FLOW_FAMILIES = frozenset({"sd3", "flux"})
 
@@ -102,32 +101,11 @@ class FlowReference:
     def _run(self, request: ImageRequest, kind: Any, pictures: dict[str, object]) -> Rendered:
         loaded = self._load(request.checkpoint.path)
         pipeline = _pipeline_for(request, kind, loaded)
-        seen: list[Tensor] = []
-
-        def remember(
-            _pipeline: Any, _step: int, _timestep: Any, tensors: dict[str, Tensor]
-        ) -> dict[str, Tensor]:
-            seen.append(tensors["latents"])
-            return tensors
-
-        image = pipeline(
-            prompt=request.prompt,
-            width=request.width,
-            height=request.height,
-            num_inference_steps=request.steps,
-            guidance_scale=request.guidance_scale,
-            generator=torch.Generator("cpu").manual_seed(request.seeds[0]),
-            callback_on_step_end=remember,
-            **_guidance(request),
-            **pictures,
-        ).images[0]
-        latents = seen[-1]
-        if request.checkpoint.family == "flux":
-            latents = FluxPipeline._unpack_latents(latents, request.height, request.width, VAE_FACTOR)
-        elif request.mask is not None:
+        rendered = run_plainly(pipeline, request, **size_of(request), **_guidance(request), **pictures)
+        if request.checkpoint.family == "sd3" and request.mask is not None:
             # StableDiffusion3InpaintPipeline forgets the shift that its other half, the encoding, does.
-            image = _decoded(pipeline, latents)
-        return Rendered(latents, np.asarray(image).astype(np.int16))
+            rendered.pixels = np.asarray(_decoded(pipeline, rendered.latents)).astype(np.int16)
+        return rendered
 
     def _load(self, path: str) -> Any:
         if path not in self._loaded:

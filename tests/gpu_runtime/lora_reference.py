@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
-import numpy as np
-import torch
 from diffusers import DiffusionPipeline
-from torch import Tensor
 
 from gpu_runtime.messages import CheckpointRef, ImageRequest, Sampler
 from gpu_runtime.samplers import SAMPLERS
+from tests.gpu_runtime.plain_pipelines import run_plainly, size_of
 from tests.gpu_runtime.rendering import Rendered
 
 FLOW_FAMILIES = frozenset({"sd3", "flux"})
@@ -48,12 +46,6 @@ def use_loras(pipeline: Any, strengths: Sequence[float]) -> None:
 
 def render_plainly(pipeline: Any, request: ImageRequest, **given: Any) -> Rendered:
     """The request's first image; `given` goes to the pipeline in place of what the request says."""
-    seen: list[Tensor] = []
-
-    def remember(_pipeline: Any, _step: int, _time: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        seen.append(tensors["latents"])
-        return tensors
-
     only: dict[str, object] = {
         "prompt": request.prompt,
         "negative_prompt": request.negative_prompt or None,
@@ -63,22 +55,4 @@ def render_plainly(pipeline: Any, request: ImageRequest, **given: Any) -> Render
             "prompt": request.prompt,
             "max_sequence_length": 256 if "schnell" in request.checkpoint.name else 512,
         }
-    image = pipeline(
-        width=request.width,
-        height=request.height,
-        num_inference_steps=request.steps,
-        guidance_scale=request.guidance_scale,
-        generator=torch.Generator("cpu").manual_seed(request.seeds[0]),
-        callback_on_step_end=remember,
-        **{**only, **given},
-    ).images[0]
-    return Rendered(_unpacked(request, seen[-1]), np.asarray(image).astype(np.int16))
-
-
-def _unpacked(request: ImageRequest, latents: Tensor) -> Tensor:
-    """Flux's pipeline keeps 2 x 2 latent pixels as one token."""
-    if request.checkpoint.family != "flux":
-        return latents
-    height, width = request.height // 16, request.width // 16
-    patches = latents.view(1, height, width, -1, 2, 2)
-    return patches.permute(0, 3, 1, 4, 2, 5).reshape(1, -1, 2 * height, 2 * width)
+    return run_plainly(pipeline, request, **{**size_of(request), **only, **given})

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 Side = int | str
-FLOAT, INT64, FLOAT16 = 1, 7, 10
+FLOAT, INT64, FLOAT16, DOUBLE = 1, 7, 10, 11
 
 
 def varint(value: int) -> bytes:
@@ -77,6 +77,31 @@ def cut_out_bytes(
         ]
     )
     return model(graph, rest)
+
+
+def restorer_bytes(
+    *,
+    face: Sequence[Side] = (1, 3, 512, 512),
+    restored: Sequence[Side] = (1, 3, 512, 512),
+    gain: Sequence[float] = (1.0, 1.0, 1.0),
+    weight_type: int = 0,
+) -> bytes:
+    """A network whose face has its colours times `gain`; with a weight of this type, times that as well."""
+    nodes = [part(1, node("Mul", ["input", "gain"], ["brighter" if weight_type else "output"]))]
+    inputs = [part(11, value_info("input", face))]
+    if weight_type:
+        to_float = part(5, part(1, "to") + number(3, FLOAT) + number(20, 2))
+        nodes.append(part(1, node("Cast", ["weight"], ["share"], to_float)))
+        nodes.append(part(1, node("Mul", ["brighter", "share"], ["output"])))
+        inputs.append(part(11, value_info("weight", (1,), weight_type)))
+    graph = [*nodes, part(2, "restorer"), part(5, tensor("gain", (1, 3, 1, 1), gain)), *inputs]
+    return model(b"".join([*graph, part(12, value_info("output", restored))]))
+
+
+def write_restorer(file: Path, **given: object) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(restorer_bytes(**given))  # type: ignore[arg-type]  # of restorer_bytes
+    return file
 
 
 def write_cut_out(file: Path, **given: object) -> Path:

@@ -9,13 +9,12 @@ from typing import Any
 
 import diffusers
 import numpy as np
-import torch
 from diffusers import AutoPipelineForImage2Image, AutoPipelineForInpainting, DiffusionPipeline
 from PIL import Image
-from torch import Tensor
 
 from gpu_runtime.messages import ImageInput, ImageRequest
 from gpu_runtime.samplers import SAMPLERS
+from tests.gpu_runtime.plain_pipelines import run_plainly
 from tests.gpu_runtime.rendering import Rendered
 
 
@@ -59,25 +58,10 @@ class PictureReference:
         declared = pipeline.scheduler
         spec = SAMPLERS[request.sampler]
         pipeline.scheduler = getattr(diffusers, spec.scheduler).from_config(declared.config, **spec.overrides)
-        seen: list[Tensor] = []
-
-        def remember(
-            _pipeline: Any, _step: int, _timestep: Any, tensors: dict[str, Tensor]
-        ) -> dict[str, Tensor]:
-            seen.append(tensors["latents"])
-            return tensors
-
-        image = pipeline(
-            prompt=request.prompt,
-            negative_prompt=request.negative_prompt,
-            num_inference_steps=request.steps,
-            guidance_scale=request.guidance_scale,
-            generator=torch.Generator("cpu").manual_seed(request.seeds[0]),
-            callback_on_step_end=remember,
-            **{**_picture_arguments(request), **arguments},
-        ).images[0]
+        given = {"negative_prompt": request.negative_prompt, **_picture_arguments(request), **arguments}
+        rendered = run_plainly(pipeline, request, **given)
         pipeline.scheduler = declared
-        return Rendered(seen[-1], np.asarray(image).astype(np.int16))
+        return rendered
 
     def _pipeline(self, request: ImageRequest) -> Any:
         kind = "mask" if request.mask else "image" if request.image else "text"

@@ -11,14 +11,17 @@ from gpu_runtime.batching.admission import Admitted, Rejected, admit
 from gpu_runtime.batching.limits import Limits
 from gpu_runtime.messages import (
     CheckpointRef,
+    ControlBalance,
     ControlRef,
     HiresFix,
     ImageInput,
     IpAdapterRef,
+    PictureMix,
     Priority,
     PromptStyle,
     RefinerRef,
     Sampler,
+    SeedVariation,
     Tier,
 )
 from tests.gpu_runtime.driving import image_request
@@ -63,8 +66,18 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"seeds": tuple(range(65))}, "a request has 1 to 64 images, not 65"),
     ({"seeds": (-1,)}, "a seed must be 0 to 4294967295, not -1"),
     ({"seeds": (2**32,)}, "a seed must be 0 to 4294967295, not 4294967296"),
-    ({"prompt": "x" * 10_001}, "prompt must have at most 10000 characters, not 10001"),
-    ({"negative_prompt": "x" * 10_001}, "negative_prompt must have at most 10000 characters, not 10001"),
+    ({"variation": SeedVariation(seeds=(1, 2))}, "a variation has 1 seeds, one an image, not 2"),
+    ({"variation": SeedVariation(seeds=(2**32,))}, "a seed of a variation must be 0 to 4294967295"),
+    (
+        {"variation": SeedVariation(seeds=(1,), strength=NAN)},
+        "the strength of a variation must be 0 to 1, not nan",
+    ),
+    (
+        {"variation": SeedVariation(seeds=(1,), size=(64, 2049))},
+        "noise is drawn for 16 to 2048 pixels, not 2049",
+    ),
+    ({"prompt": "x" * 32_001}, "prompt must have at most 32000 characters, not 32001"),
+    ({"negative_prompt": "x" * 32_001}, "negative_prompt must have at most 32000 characters, not 32001"),
     ({"weight": 0.0}, "weight must be a finite number above 0, not 0.0"),
     ({"weight": float("inf")}, "weight must be a finite number above 0, not inf"),
     ({"deadline_s": 0.0}, "deadline_s must be a finite number above 0, not 0"),
@@ -144,10 +157,41 @@ OF_OTHER_FAMILIES: list[tuple[CheckpointRef, dict[str, Any], str]] = [
         {"references": (PICTURE,)},
         "checkpoint 'flux' does not edit: it works without reference pictures",
     ),
-    (KONTEXT, {"references": (PICTURE,) * 11}, "a request has at most 10 reference pictures, not 11"),
+    (KONTEXT, {"references": (PICTURE,) * 17}, "a request has at most 16 reference pictures, not 17"),
     (FLUX, {"clip_skip": 1}, "clip_skip is for families that read prompts by CLIP, and flux does not"),
     (FLUX, {"hires": replace(HIRES, height=72)}, "height of hires must be a multiple of 16, not 72"),
     (SANA, {"controls": (CONTROL,)}, "ControlNets are not supported for family 'sana'"),
+    (
+        SANA,
+        {"variation": SeedVariation(seeds=(1,))},
+        "variations of a seed are not supported for family 'sana'",
+    ),
+    (
+        FLUX,
+        {"controls": (replace(CONTROL, balance=ControlBalance.PROMPT),)},
+        "ControlNets are balanced for UNets alone, and family 'flux' has none",
+    ),
+    (
+        FLUX,
+        {"image": PICTURE, "mix": PictureMix()},
+        "mixing a picture in is not supported for family 'flux'",
+    ),
+    (
+        SDXL,
+        {"mix": PictureMix()},
+        "mixing a picture in needs an init image, and neither a mask nor a refiner beside it",
+    ),
+    (
+        SDXL,
+        {"image": PICTURE, "mix": PictureMix(share=1.5)},
+        "the share of the prompt in a mixture must be 0 to 1, not 1.5",
+    ),
+    (
+        SDXL,
+        {"image": PICTURE, "strength": 0.5, "mix": PictureMix(until=0.6)},
+        "mixing must end between the strength, 0.5, and 0, not at 0.6",
+    ),
+    (FLUX, {"is_seamless": True}, "seamless images are not supported for family 'flux'"),
     (SANA, {"ip_adapters": (IP_ADAPTER,)}, "IP-adapters are not supported for family 'sana'"),
     (SANA, {"hires": HIRES}, "hi-res fix is not supported for family 'sana'"),
     (
@@ -170,7 +214,10 @@ ADMITTED: list[tuple[CheckpointRef, dict[str, Any]]] = [
         {"controls": (replace(CONTROL, scale=0.0, end=0.1, mode=3),) * 5, "ip_adapters": (IP_ADAPTER,) * 3},
     ),
     (SDXL, {"refiner": REFINER, "hires": replace(HIRES, height=32)}),
+    (SDXL, {"image": PICTURE, "strength": 0.5, "mix": PictureMix(until=0.5), "hires": HIRES}),
     (KONTEXT, {"references": (PICTURE,) * 4, "true_guidance_scale": 30.0}),
+    (SDXL, {"controls": (replace(CONTROL, balance=ControlBalance.CONTROL),), "is_seamless": True}),
+    (SDXL, {"variation": SeedVariation(seeds=(0,), strength=1.0, size=(16, 2048))}),
     (SANA, {"references": (PICTURE,), "image": PICTURE, "strength": 0.5}),
     # Rectified flows round the steps that are left out down, so that one of four is done.
     (FLUX, {"image": PICTURE, "strength": 0.2}),

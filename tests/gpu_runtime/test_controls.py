@@ -10,6 +10,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,16 @@ from gpu_runtime.config import EngineConfig
 from gpu_runtime.engine import Engine
 from gpu_runtime.errors import WeightsCorrupt
 from gpu_runtime.families.registry import FAMILIES
-from gpu_runtime.messages import ImageInput, ImageRequest, RequestDone, RequestFailed, Sampler
+from gpu_runtime.messages import ControlBalance, ImageInput, RequestDone, RequestFailed, Sampler
+from tests.gpu_runtime.case_runs import CaseRuns
 from tests.gpu_runtime.control_references import ExtraNetworks, ExtraReference, refusals
 from tests.gpu_runtime.driving import image_request, run_all
 from tests.gpu_runtime.family_checkpoints import FamilyCheckpoints
 from tests.gpu_runtime.picture_references import as_input, painted_mask, photo
-from tests.gpu_runtime.rendering import LATENT_TOLERANCE, Rendered, assert_equal, relative_error, render
+from tests.gpu_runtime.rendering import LATENT_TOLERANCE, assert_equal, relative_error, render
 from tests.gpu_runtime.weight_store import Clock, residency
 
+PROMPT, CONTROL = ControlBalance.PROMPT, ControlBalance.CONTROL
 WINDOWED = {"start": 0.3, "end": 0.8}
 WITH_IMAGE = {"image": as_input(photo(7)), "strength": 0.7, "steps": 4}
 WITH_MASK = {**WITH_IMAGE, "mask": as_input(painted_mask())}
@@ -42,6 +45,9 @@ CASES: dict[str, dict[str, Case]] = {
         "window": ((("sd15", 2, WINDOWED),), {"sampler": Sampler.HEUN}),
         "two": ((("sd15", 1, {"seed": 1}), ("sd15", 3, {"scale": 0.4, "end": 0.5})), {}),
         "unguided": ((("sd15", 4, {}),), {"guidance_scale": 1.0}),
+        "for the prompt": ((("sd15", 1, {"scale": 0.7, "balance": PROMPT}),), {}),
+        "for the control": ((("sd15", 1, {"balance": CONTROL}),), {}),
+        "for the control, unguided": ((("sd15", 4, {"balance": CONTROL}),), {"guidance_scale": 1.0}),
         "pooled": ((("sd15-shuffle", 5, {"scale": 0.8}),), {}),
         "image": ((("sd15", 1, {}),), WITH_IMAGE),
         "mask": ((("sd15", 1, WINDOWED),), WITH_MASK),
@@ -50,6 +56,8 @@ CASES: dict[str, dict[str, Case]] = {
         "none": ((), {}),
         "one": ((("sdxl", 1, {"scale": 0.7}),), {}),
         "two": ((("sdxl", 1, WINDOWED), ("sdxl", 3, {"seed": 1, "scale": 0.4})), {"steps": 4}),
+        "for the prompt": ((("sdxl", 1, {"scale": 0.7, "balance": PROMPT}),), {}),
+        "for the control": ((("sdxl", 2, {"balance": CONTROL}),), {"sampler": Sampler.HEUN}),
         "union": ((("sdxl-union", 2, {"scale": 0.6, "mode": 3}),), {}),
         "union of two": (
             (
@@ -94,45 +102,22 @@ def reference() -> ExtraReference:
     return ExtraReference()
 
 
-class Runs:
-    """One engine run a family, with all of its cases."""
-
-    def __init__(self, checkpoints: FamilyCheckpoints, networks: ExtraNetworks) -> None:
-        self._checkpoints = checkpoints
-        self._networks = networks
-        self._images: dict[str, dict[str, Rendered]] = {}
-
-    def request(self, family: str, case: str) -> ImageRequest:
-        controls, changes = CASES[family][case]
-        number = list(CASES[family]).index(case)
-        fields: dict[str, Any] = {
-            "width": 64,
-            "height": 64,
-            "seeds": (number,),
-            "guidance_scale": 4.5,
-            "steps": 3,
-        }
-        refs = tuple(self._networks.control(each, shown, **more) for each, shown, more in controls)
-        return image_request(case, self._checkpoints.plain(family), **{**fields, "controls": refs, **changes})
-
-    def image(self, family: str, case: str) -> Rendered:
-        if family not in self._images:
-            self._images[family] = render(
-                [self.request(family, each) for each in CASES[family]], head_start=1
-            )
-        return self._images[family][f"{case}/0"]
+def fields_of(networks: ExtraNetworks, case: Case) -> dict[str, Any]:
+    controls, changes = case
+    refs = tuple(networks.control(each, shown, **more) for each, shown, more in controls)
+    return {"controls": refs, **changes}
 
 
 @pytest.fixture(scope="module")
-def runs(checkpoints: FamilyCheckpoints, networks: ExtraNetworks) -> Runs:
-    return Runs(checkpoints, networks)
+def runs(checkpoints: FamilyCheckpoints, networks: ExtraNetworks) -> CaseRuns:
+    return CaseRuns(checkpoints, CASES, partial(fields_of, networks))
 
 
 @pytest.mark.parametrize(
     ("family", "case"), [(family, case) for family, cases in CASES.items() for case in cases]
 )
 def test_image_in_mixed_company_equals_the_plain_pipeline(
-    family: str, case: str, runs: Runs, reference: ExtraReference
+    family: str, case: str, runs: CaseRuns, reference: ExtraReference
 ) -> None:
     assert_equal(runs.image(family, case), reference.render(runs.request(family, case)))
 
@@ -144,10 +129,12 @@ def test_image_in_mixed_company_equals_the_plain_pipeline(
         ("sdxl", {"image": as_input(photo(9))}),
         ("sd3", {"end": 0.6}),
         ("flux", {"start": 0.6}),
+        ("sd15", {"balance": PROMPT}),
+        ("sdxl", {"balance": CONTROL}),
     ],
 )
 def test_comparison_tells_control_settings_apart(
-    family: str, changes: dict[str, Any], runs: Runs, reference: ExtraReference
+    family: str, changes: dict[str, Any], runs: CaseRuns, reference: ExtraReference
 ) -> None:
     """The control of this file: equality must be able to fail."""
     request = runs.request(family, "one")
@@ -157,7 +144,7 @@ def test_comparison_tells_control_settings_apart(
 
 
 @pytest.mark.parametrize("family", ["sdxl", "flux"])
-def test_what_the_neighbours_are_controlled_by_changes_not_one_bit(family: str, runs: Runs) -> None:
+def test_what_the_neighbours_are_controlled_by_changes_not_one_bit(family: str, runs: CaseRuns) -> None:
     plain, controlled = (replace(runs.request(family, case), steps=2) for case in ("none", "one"))
     neighbour = replace(controlled, request_id="neighbour", seeds=(77,))
     changed = replace(neighbour.controls[0], image=as_input(photo(9)), scale=1.5)
@@ -170,7 +157,7 @@ def test_what_the_neighbours_are_controlled_by_changes_not_one_bit(family: str, 
 
 @pytest.mark.parametrize("family", ["sdxl", "flux"])
 @torch.inference_mode()
-def test_parts_of_a_call_give_what_the_whole_gives(family: str, runs: Runs) -> None:
+def test_parts_of_a_call_give_what_the_whole_gives(family: str, runs: CaseRuns) -> None:
     """As after running out of memory: unconditional rows by themselves, too."""
     case = "true guidance" if family == "flux" else "two"
     requests = [runs.request(family, each) for each in (case, "none", "union")]

@@ -14,6 +14,7 @@ from gpu_runtime.engine import Engine
 from gpu_runtime.errors import OutOfMemory
 from gpu_runtime.messages import (
     CheckpointRef,
+    Enlarging,
     Event,
     HiresFix,
     ImageDone,
@@ -71,10 +72,8 @@ def any_request(dice: random.Random, name: str, refs: list[CheckpointRef]) -> Im
     if dice.random() < 0.25:
         fields["refiner"] = RefinerRef(checkpoint=refiner, switch_at=0.5)
     if dice.random() < 0.25:
-        enlarges_latents = dice.random() < 0.5
-        fields["hires"] = HiresFix(
-            width=64, height=64, strength=0.7, steps=3, enlarges_latents=enlarges_latents
-        )
+        enlarging = dice.choice((Enlarging.LATENTS, Enlarging.LANCZOS, Enlarging.NEAREST))
+        fields["hires"] = HiresFix(width=64, height=64, strength=0.7, steps=3, enlarging=enlarging)
     return image_request(name, dice.choice([one, one, two]), **fields)
 
 
@@ -135,7 +134,7 @@ def test_lack_of_memory_between_steps_fails_a_request_and_not_the_engine(
     def too_big(*_: object) -> None:
         raise torch.OutOfMemoryError("out of memory")
 
-    larger = HiresFix(width=64, height=64, strength=1.0, steps=1, enlarges_latents=True)
+    larger = HiresFix(width=64, height=64, strength=1.0, steps=1, enlarging=Enlarging.LATENTS)
     with monkeypatch.context() as patched:
         patched.setattr(f"gpu_runtime.{place}", too_big)
         final = run_all(engine, [image_request("r", refs[0], steps=1, hires=larger)]).final("r")

@@ -9,19 +9,17 @@ with random weights turn a relative change of 1e-7 of the noise into 2e-4, in th
 
 from __future__ import annotations
 
-from typing import Any
-
 import diffusers
 import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
-from torch import Tensor
 
 from gpu_runtime.messages import CheckpointRef, ImageRequest, Sampler, SigmaSchedule
 from gpu_runtime.sampler_facts import read_name
 from gpu_runtime.samplers import ALGORITHMS, SAMPLERS
 from tests.gpu_runtime.driving import image_request
+from tests.gpu_runtime.plain_pipelines import run_plainly, size_of
 from tests.gpu_runtime.rendering import Rendered, assert_equal, render
 
 KARRAS = {"use_karras_sigmas": True}
@@ -60,26 +58,9 @@ class Reference:
             dict(spec.overrides) | KARRAS if request.schedule is SigmaSchedule.KARRAS else spec.overrides
         )
         pipeline.scheduler = getattr(diffusers, spec.scheduler).from_config(declared.config, **settings)
-        seen: list[Tensor] = []
-
-        def remember(
-            _pipeline: Any, _step: int, _timestep: Any, tensors: dict[str, Tensor]
-        ) -> dict[str, Tensor]:
-            seen.append(tensors["latents"])
-            return tensors
-
-        image = pipeline(
-            request.prompt,
-            negative_prompt=request.negative_prompt,
-            width=request.width,
-            height=request.height,
-            num_inference_steps=request.steps,
-            guidance_scale=request.guidance_scale,
-            generator=torch.Generator("cpu").manual_seed(request.seeds[0]),
-            callback_on_step_end=remember,
-        ).images[0]
+        rendered = run_plainly(pipeline, request, negative_prompt=request.negative_prompt, **size_of(request))
         pipeline.scheduler = declared
-        return Rendered(seen[-1], np.asarray(image).astype(np.int16))
+        return rendered
 
     def _pipeline(self, path: str) -> StableDiffusionPipeline:
         if path not in self._pipelines:

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DiffusionPipeline, FluxPipeline
-from torch import Tensor
 
 from gpu_runtime.flow_samplers import FLOW_SAMPLERS
 from gpu_runtime.messages import CheckpointRef, ImageRequest, Sampler
 from tests.gpu_runtime.driving import image_request
 from tests.gpu_runtime.family_checkpoints import PLAYGROUND_SCHEDULER, SCHEDULER, FamilyCheckpoints
-from tests.gpu_runtime.flow_reference import VAE_FACTOR, scheduler_of
+from tests.gpu_runtime.flow_reference import scheduler_of
+from tests.gpu_runtime.plain_pipelines import run_plainly, size_of
 from tests.gpu_runtime.rendering import Rendered, assert_equal, render
 
 CASES = [
@@ -48,26 +48,9 @@ class Reference:
         pipeline = self._pipeline(request.checkpoint.path)
         declared = pipeline.scheduler
         pipeline.scheduler = scheduler_of(request, declared.config)
-        seen: list[Tensor] = []
-
-        def remember(
-            _pipeline: Any, _step: int, _timestep: Any, tensors: dict[str, Tensor]
-        ) -> dict[str, Tensor]:
-            seen.append(tensors["latents"])
-            return tensors
-
-        image = pipeline(
-            prompt=request.prompt,
-            width=request.width,
-            height=request.height,
-            num_inference_steps=request.steps,
-            guidance_scale=request.guidance_scale,
-            generator=torch.Generator("cpu").manual_seed(request.seeds[0]),
-            callback_on_step_end=remember,
-            **_arguments(request),
-        ).images[0]
+        rendered = run_plainly(pipeline, request, **size_of(request), **_arguments(request))
         pipeline.scheduler = declared
-        return Rendered(_unpacked(request, seen[-1]), np.asarray(image).astype(np.int16))
+        return rendered
 
     def _pipeline(self, path: str) -> Any:
         if path not in self._pipelines:
@@ -94,13 +77,6 @@ def _arguments(request: ImageRequest) -> dict[str, object]:
         assert request.negative_prompt == "blurry", "to show that it has no effect"
         return {"max_sequence_length": 256 if "schnell" in request.checkpoint.name else 512}
     return {"negative_prompt": request.negative_prompt or None}
-
-
-def _unpacked(request: ImageRequest, latents: Tensor) -> Tensor:
-    if request.checkpoint.family != "flux":
-        return latents
-    unpacked: Tensor = FluxPipeline._unpack_latents(latents, request.height, request.width, VAE_FACTOR)
-    return unpacked
 
 
 @pytest.fixture(scope="module")

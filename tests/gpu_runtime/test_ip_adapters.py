@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +25,16 @@ from gpu_runtime.ip_adapters.attending import attending
 from gpu_runtime.ip_adapters.build import build_for_sd3, build_for_unet
 from gpu_runtime.ip_adapters.kinds import unet_kind
 from gpu_runtime.ip_adapters.reading import PictureReader
-from gpu_runtime.messages import ImageInput, ImageRequest
+from gpu_runtime.messages import ImageInput
 from gpu_runtime.prompts.cache import PromptCache
 from gpu_runtime.tiny.single_components import pipeline_beside
 from gpu_runtime.weights.loans import LENT_NETWORKS, FileLoan, Loan
+from tests.gpu_runtime.case_runs import CaseRuns
 from tests.gpu_runtime.control_references import ExtraNetworks, ExtraReference, refusals
 from tests.gpu_runtime.driving import image_request
 from tests.gpu_runtime.family_checkpoints import FamilyCheckpoints
 from tests.gpu_runtime.picture_references import as_input, photo
-from tests.gpu_runtime.rendering import LATENT_TOLERANCE, Rendered, assert_equal, relative_error, render
+from tests.gpu_runtime.rendering import LATENT_TOLERANCE, assert_equal, relative_error, render
 from tests.gpu_runtime.weight_store import PLAN, Clock, residency
 
 Case = tuple[tuple[tuple[str, tuple[int, ...], dict[str, Any]], ...], dict[str, Any]]
@@ -82,52 +84,28 @@ def reference() -> ExtraReference:
     return ExtraReference()
 
 
-class Runs:
-    """One engine run a checkpoint, with all of its cases."""
-
-    def __init__(self, checkpoints: FamilyCheckpoints, networks: ExtraNetworks) -> None:
-        self._checkpoints = checkpoints
-        self._networks = networks
-        self._images: dict[str, dict[str, Rendered]] = {}
-
-    def request(self, name: str, case: str) -> ImageRequest:
-        adapters, changes = CASES[name][case]
-        number = list(CASES[name]).index(case)
-        fields: dict[str, Any] = {
-            "width": 64,
-            "height": 64,
-            "seeds": (number,),
-            "guidance_scale": 4.5,
-            "steps": 3,
-        }
-        refs = tuple(self._networks.adapter(each, *shown, **more) for each, shown, more in adapters)
-        fields["ip_adapters"] = refs
-        controls = tuple(self._networks.control(each, 6) for each in changes.get("controls", ()))
-        return image_request(
-            case, self._checkpoints.plain(name), **{**fields, **changes, "controls": controls}
-        )
-
-    def image(self, name: str, case: str) -> Rendered:
-        if name not in self._images:
-            self._images[name] = render([self.request(name, each) for each in CASES[name]], head_start=1)
-        return self._images[name][f"{case}/0"]
+def fields_of(networks: ExtraNetworks, case: Case) -> dict[str, Any]:
+    adapters, changes = case
+    refs = tuple(networks.adapter(each, *shown, **more) for each, shown, more in adapters)
+    controls = tuple(networks.control(each, 6) for each in changes.get("controls", ()))
+    return {"ip_adapters": refs, **changes, "controls": controls}
 
 
 @pytest.fixture(scope="module")
-def runs(checkpoints: FamilyCheckpoints, networks: ExtraNetworks) -> Runs:
-    return Runs(checkpoints, networks)
+def runs(checkpoints: FamilyCheckpoints, networks: ExtraNetworks) -> CaseRuns:
+    return CaseRuns(checkpoints, CASES, partial(fields_of, networks))
 
 
 @pytest.mark.parametrize(("name", "case"), [(name, case) for name, cases in CASES.items() for case in cases])
 def test_image_in_mixed_company_equals_the_plain_pipeline(
-    name: str, case: str, runs: Runs, reference: ExtraReference
+    name: str, case: str, runs: CaseRuns, reference: ExtraReference
 ) -> None:
     assert_equal(runs.image(name, case), reference.render(runs.request(name, case)))
 
 
 @pytest.mark.parametrize(("name", "case"), [("sd15", "plain"), ("sdxl", "plus"), ("flux", "plain")])
 def test_comparison_tells_pictures_apart(
-    name: str, case: str, runs: Runs, networks: ExtraNetworks, reference: ExtraReference
+    name: str, case: str, runs: CaseRuns, networks: ExtraNetworks, reference: ExtraReference
 ) -> None:
     """The control of this file: equality must be able to fail."""
     request = runs.request(name, case)
@@ -137,7 +115,7 @@ def test_comparison_tells_pictures_apart(
 
 
 @pytest.mark.parametrize("name", ["sdxl", "flux"])
-def test_what_the_neighbours_are_prompted_with_changes_not_one_bit(name: str, runs: Runs) -> None:
+def test_what_the_neighbours_are_prompted_with_changes_not_one_bit(name: str, runs: CaseRuns) -> None:
     plain, prompted = (replace(runs.request(name, case), steps=2) for case in ("none", "plain"))
     neighbour = replace(prompted, request_id="neighbour", seeds=(77,))
     shown = replace(neighbour.ip_adapters[0], images=(as_input(photo(9)),), scale=1.5)
@@ -149,7 +127,7 @@ def test_what_the_neighbours_are_prompted_with_changes_not_one_bit(name: str, ru
 
 
 @torch.inference_mode()
-def test_parts_of_a_call_give_what_the_whole_gives(runs: Runs) -> None:
+def test_parts_of_a_call_give_what_the_whole_gives(runs: CaseRuns) -> None:
     """As after running out of memory; these adapters look at each row's own timestep."""
     requests = [runs.request("sd3.5-medium", case) for case in ("none", "timed")]
     weights = residency(Clock(), families=FAMILIES)

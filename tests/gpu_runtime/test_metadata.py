@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import struct
-import time
 import zlib
 from io import BytesIO
 from typing import Any
@@ -312,6 +311,8 @@ def broken(data: bytes) -> bytes:
     return data[:40] + b"\xff" + data[41:]
 
 
+PATIENCE_S = 120
+"""What these files could take without the guards is hours, or more memory than there is."""
 BOMB = zlib.compress(bytes(MOST_TEXT_BYTES + 1), 9)
 
 
@@ -337,15 +338,15 @@ BOMB = zlib.compress(bytes(MOST_TEXT_BYTES + 1), 9)
         broken(with_exif(a1111_comment(A1111))),
     ],
 )
+@pytest.mark.timeout(PATIENCE_S)
 def test_hostile_and_empty_files_say_nothing_quickly(data: bytes) -> None:
-    started = time.monotonic()
     found = read_settings(data)
-    assert time.monotonic() - started < 1.0
     assert found.source in ("", "comfyui")
     assert "Prompt" not in found.settings
     assert found.source or found == ReadSettings()
 
 
+@pytest.mark.timeout(PATIENCE_S)
 def test_large_graph_takes_no_time() -> None:
     """Every node leads to every later one, and nobody has a text."""
     count = 1_500
@@ -358,18 +359,15 @@ def test_large_graph_takes_no_time() -> None:
         for number in range(count)
     }
     data = png(prompt=json.dumps(nodes))
-    started = time.monotonic()
     read_settings(data)
-    assert time.monotonic() - started < 2.0
 
 
+@pytest.mark.timeout(PATIENCE_S)
 @pytest.mark.parametrize("part", ["a", " ", "a ", ':"', 'a:"', "a:,", '"\\', "Steps: 1, "])
 def test_long_texts_are_read_in_time_that_grows_with_their_length(part: str) -> None:
     """Looking for names or quotes from every place to the end would take hours for such files."""
     for text in (part * 200_000, "Steps: 4, " + part * 200_000):
-        started = time.monotonic()
         parse_infotext(text)
-        assert time.monotonic() - started < 5.0
 
 
 def test_texts_after_the_pixels_and_packed_ones_are_found() -> None:

@@ -21,6 +21,7 @@ from gpu_runtime.engine import Engine
 from gpu_runtime.errors import CheckpointMissing
 from gpu_runtime.messages import (
     CheckpointRef,
+    Enlarging,
     HiresFix,
     ImageDone,
     ImageInput,
@@ -64,8 +65,8 @@ def request_of(checkpoint: CheckpointRef, name: str = "it", **changes: Any) -> I
     return image_request(name, checkpoint, **fields)
 
 
-def enlarging(*, enlarges_latents: bool = False) -> HiresFix:
-    return HiresFix(width=LARGE, height=LARGE, strength=0.6, steps=4, enlarges_latents=enlarges_latents)
+def enlarging(how: Enlarging = Enlarging.LANCZOS) -> HiresFix:
+    return HiresFix(width=LARGE, height=LARGE, strength=0.6, steps=4, enlarging=how)
 
 
 def second_pass(request: ImageRequest, image: ImageInput) -> ImageRequest:
@@ -99,6 +100,19 @@ def test_second_pass_at_a_larger_size_equals_image_to_image_by_hand(
     assert_equal(render([asked, *company], head_start=1)["it/0"], theirs)
 
 
+@pytest.mark.parametrize("name", ["sdxl", "flux"])
+def test_second_pass_with_words_and_a_sampler_of_its_own(
+    name: str, checkpoints: FamilyCheckpoints, references: dict[str, Any]
+) -> None:
+    request = request_of(checkpoints.plain(name), tier=Tier.EXACT)
+    first = run_all(Engine(EngineConfig(check_invariants=True)), [request]).images("it")[0]
+    own: dict[str, Any] = {"prompt": "a blue fox", "negative_prompt": "fog", "sampler": Sampler.HEUN}
+    asked = replace(request, hires=replace(enlarging(), **own), output_width=LARGE, output_height=LARGE)
+    by_hand = second_pass(replace(request, **own), ImageInput(data=first.data, digest="first"))
+    ours = render([asked])["it/0"]
+    assert_equal(ours, references[name].render(by_hand))
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_second_pass_from_enlarged_latents_equals_the_pipelines_chained(
     name: str, checkpoints: FamilyCheckpoints, references: dict[str, Any]
@@ -108,7 +122,7 @@ def test_second_pass_from_enlarged_latents_equals_the_pipelines_chained(
     first = reference.render(request).latents
     latents = torch.nn.functional.interpolate(first, scale_factor=LARGE / SMALL, mode="bilinear")
     theirs = from_latents(reference, second_pass(request, as_input(photo(1))), latents)
-    asked = replace(request, hires=enlarging(enlarges_latents=True), output_width=LARGE, output_height=LARGE)
+    asked = replace(request, hires=enlarging(Enlarging.LATENTS), output_width=LARGE, output_height=LARGE)
     company = request_of(request.checkpoint, "n", width=LARGE, height=LARGE, sampler=Sampler.HEUN)
     assert_equal(render([asked, company])["it/0"], theirs)
 

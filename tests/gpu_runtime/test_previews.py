@@ -16,8 +16,9 @@ from torch import Tensor
 import gpu_runtime
 from gpu_runtime.config import EngineConfig
 from gpu_runtime.engine import Engine
-from gpu_runtime.messages import CheckpointRef, Preview, RequestDone
+from gpu_runtime.messages import CheckpointRef, Preview, RequestDone, Sampler
 from gpu_runtime.previews import MAX_SIDE_PX, fit_projection
+from gpu_runtime.sampling.foresight import Foresight
 from tests.gpu_runtime.driving import Outcome, drive, image_request, run_all
 from tests.gpu_runtime.picture_references import photo
 
@@ -85,6 +86,15 @@ def test_failing_decoder_costs_the_preview_alone(
     assert previews_of(outcome) == []
 
 
+def test_nothing_is_shown_while_the_prediction_says_nothing_of_the_image(
+    engine: Engine, checkpoint: CheckpointRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Foresight, "denoised", lambda *_: None)
+    outcome = run_all(engine, [image_request("r", checkpoint, sampler=Sampler.DDIM, wants_previews=True)])
+    assert isinstance(outcome.final("r"), RequestDone)
+    assert previews_of(outcome) == []
+
+
 def test_failing_encoder_is_logged_once_a_request_and_fails_none(
     engine: Engine,
     checkpoint: CheckpointRef,
@@ -128,3 +138,21 @@ def test_projection_shows_what_a_trained_decoder_would() -> None:
     wanted = torch.nn.functional.adaptive_avg_pool2d(pixels, shown.shape[-2:])[0]
     together = torch.corrcoef(torch.stack([shown.flatten(), wanted.flatten()]))
     assert together[0, 1] > 0.9
+
+
+def test_half_way_the_image_is_to_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a third of the steps latents are noise; what is foreseen resembles the image that comes."""
+    monkeypatch.setattr("gpu_runtime.previews.INTERVAL_S", 0.0)
+    starter = CheckpointRef(name="starter", family="sd15", path=str(STARTER_VAE.parent), digest="starter")
+    engine = Engine(EngineConfig(check_invariants=True))
+    wanting = image_request(
+        "r", starter, prompt="a landscape", width=128, height=128, steps=12, seeds=(5,), wants_previews=True
+    )
+    outcome = run_all(engine, [wanting])
+    engine.close()
+    shown = next(preview for preview in previews_of(outcome) if preview.step >= 4)
+    preview, image = (
+        np.asarray(Image.open(io.BytesIO(data)).resize((16, 16), Image.Resampling.BOX)).astype(float)
+        for data in (shown.data, outcome.images("r")[0].data)
+    )
+    assert np.corrcoef(preview.ravel(), image.ravel())[0, 1] > 0.7

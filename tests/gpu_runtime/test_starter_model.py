@@ -155,13 +155,14 @@ class TestPrompts:
         assert score.background >= 0.75
 
 
+@pytest.fixture(scope="module")
+def heart(pipeline: StableDiffusionPipeline) -> Image.Image:
+    pixels = evaluate.draw(pipeline, ["a 3d red heart on a white background"], [FIRST_SEED])[0]
+    return Image.fromarray(pixels)
+
+
 class TestStandardPipelines:
     PROMPT = "a 3d frog on a white background"
-
-    @pytest.fixture(scope="class")
-    def heart(self, pipeline: StableDiffusionPipeline) -> Image.Image:
-        pixels = evaluate.draw(pipeline, ["a 3d red heart on a white background"], [FIRST_SEED])[0]
-        return Image.fromarray(pixels)
 
     def test_img2img_moves_towards_the_prompt(
         self, pipeline: StableDiffusionPipeline, heart: Image.Image, taught_art: Gallery

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from gpu_runtime.errors import PictureUnusable, RuntimeFault
 from gpu_runtime.messages import (
+    Enlarging,
+    HiresFix,
     ImageDone,
     ImageRequest,
     Priority,
@@ -26,6 +28,7 @@ FAULTS = (PictureUnusable("no face", code="no_face"), MemoryError("no room"), Va
 requests = st.fixed_dictionaries(
     {
         "before": st.integers(0, 2),
+        "between": st.integers(0, 2),
         "after": st.integers(0, 2),
         "images": st.integers(0, 3),
         "prompt": st.sampled_from(["a fox", "a fox", "[fault:nan@2]"]),
@@ -52,10 +55,15 @@ def request_of(name: str, wanted: dict[str, object]) -> ImageRequest | WorkReque
         return image_request(name, **image)
     before = tuple(fit() for _ in range(int(str(wanted["before"]))))
     source = "fitted" if before else "photo"
+    between = tuple(fit("image", "image", width=64, height=48) for _ in range(int(str(wanted["between"]))))
+    hires = HiresFix(width=64, height=48, strength=0.5, steps=2, enlarging=Enlarging.OPERATIONS)
+    if between:
+        image["hires"] = hires
     made = image_request(name, **image, image=Made(name=source), strength=0.7) if images else None
     return work_request(
         name,
         before=before,
+        between=between if made else (),
         after=tuple(upscale() for _ in range(int(str(wanted["after"])))),
         image=made,
         results=() if made else (source,),

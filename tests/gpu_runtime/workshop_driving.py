@@ -83,8 +83,10 @@ class SteppingEngine(FakeEngine):
     unloads: int = 0
     _reports: list[TickReport] = field(default_factory=list)
 
-    def submit(self, request: ImageRequest, *, on_pixels: OnPixels | None = None) -> None:
-        super().submit(request, on_pixels=on_pixels)
+    def submit(
+        self, request: ImageRequest, *, on_pixels: OnPixels | None = None, on_between: OnPixels | None = None
+    ) -> None:
+        super().submit(request, on_pixels=on_pixels, on_between=on_between)
         self.received.append(request)
 
     def step(self) -> list[Event]:

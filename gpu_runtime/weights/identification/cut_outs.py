@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gpu_runtime.errors import NotRecognised, NotWeights
-from gpu_runtime.weights.identification.sniff import SAMPLE_BYTES, not_weights
-from gpu_runtime.weights.onnx_header import OnnxHeader, OnnxValue, read_onnx_header
+from gpu_runtime.errors import NotRecognised
+from gpu_runtime.weights.onnx_header import OnnxHeader, OnnxValue
 from gpu_runtime.weights.taxonomy import ComponentFacts, Detail, FileFormat, Identified, ModelKind
 
 GENERAL: Final = "general"
@@ -71,15 +70,11 @@ def find_preparation(*names: str) -> Preparation | None:
     return None
 
 
-def identify_onnx(file: Path) -> Identified:
-    """A cut-out network. Raises NotRecognised for an ONNX file of anything else, WeightsCorrupt, UnsafeFile.
+def identified(file: Path, header: OnnxHeader) -> Identified:
+    """A cut-out network. Raises NotRecognised for anything else.
 
     The details that NEEDED names are there as far as file and names tell.
     """
-    with file.open("rb") as stream:
-        if what := not_weights(stream.read(SAMPLE_BYTES)):
-            raise NotWeights(f"{file.name} is {what}")
-    header = read_onnx_header(file)
     side = _side_of(file, header)
     known = find_preparation(file.stem, file.parent.name)
     details: dict[str, Detail] = dict(known.details) if known is not None else {}
@@ -132,7 +127,8 @@ def _side_of(file: Path, header: OnnxHeader) -> int | None:
 def _other(file: Path, what: str) -> NotRecognised:
     return NotRecognised(
         f"{file.name} is an ONNX model that {what}; of ONNX models only cut-out networks are imported, which "
-        "take one picture [N, 3, H, W] and make one mask [N, 1, H, W]; import the safetensors version"
+        "take one picture [N, 3, H, W] and make one mask [N, 1, H, W], and networks that restore faces, "
+        "which take and make [N, 3, 512, 512]; import the safetensors version"
     )
 
 

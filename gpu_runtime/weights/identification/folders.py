@@ -7,7 +7,7 @@ from pathlib import Path
 from gpu_runtime.weights.identification import adapter_folders, picture_networks, pipelines, rules
 from gpu_runtime.weights.identification.component_folders import open_component
 from gpu_runtime.weights.identification.components import claim_by_config
-from gpu_runtime.weights.identification.cut_outs import identify_onnx
+from gpu_runtime.weights.identification.onnx_files import identify_onnx
 from gpu_runtime.weights.identification.weight_files import read_json, versions
 from gpu_runtime.weights.onnx_header import SUFFIX as ONNX
 from gpu_runtime.weights.taxonomy import Identified

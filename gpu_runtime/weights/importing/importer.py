@@ -9,11 +9,11 @@ from gpu_runtime.errors import NotRecognised, RuntimeFault
 from gpu_runtime.weights.identification.adapter_folders import ENCODER_FOLDER
 from gpu_runtime.weights.identify import identify
 from gpu_runtime.weights.importing.borrowed import import_denoiser
-from gpu_runtime.weights.importing.cut_outs import import_cut_out
 from gpu_runtime.weights.importing.folders import import_folder
 from gpu_runtime.weights.importing.ip_adapters import import_with_encoder
 from gpu_runtime.weights.importing.job import Imported, ImportJob
 from gpu_runtime.weights.importing.layouts import layout_of
+from gpu_runtime.weights.importing.onnx_files import import_onnx
 from gpu_runtime.weights.importing.picture_networks import import_picture_network
 from gpu_runtime.weights.importing.refusals import ImportRefused, RefusalCode, refusal_of
 from gpu_runtime.weights.importing.single_components import (
@@ -25,6 +25,9 @@ from gpu_runtime.weights.importing.single_components import (
 from gpu_runtime.weights.importing.single_files import import_single_file
 from gpu_runtime.weights.store import INDEX
 from gpu_runtime.weights.taxonomy import FileFormat, Identified, ModelKind
+
+ONNX_KINDS = (ModelKind.BACKGROUND_REMOVAL, ModelKind.FACE)
+"""Kinds that are identified in ONNX files alone."""
 
 
 def run_import(job: ImportJob, *, kind_hint: str = "", family_hint: str = "") -> Imported:
@@ -60,8 +63,8 @@ def _import(job: ImportJob, identified: Identified) -> Imported:
     if identified.kind == ModelKind.PREPROCESSOR:
         return imported_as(job, identified, import_picture_network(job, identified, source))
     file = _only_file(source, identified)
-    if identified.kind == ModelKind.BACKGROUND_REMOVAL:
-        return imported_as(job, identified, import_cut_out(job, identified, file))
+    if identified.kind in ONNX_KINDS:
+        return imported_as(job, identified, import_onnx(job, identified, file))
     if ENCODER_FOLDER in identified.details:
         return import_with_encoder(job, identified, source, file)
     return import_weights(job, identified, file)

@@ -163,6 +163,34 @@ def test_goods_before_a_plain_backdrop_need_no_network() -> None:
         assert abs(int((mask > 127).sum()) - np.pi * 85**2 - 3000) < 1500
 
 
+def soft_ball() -> tuple[np.ndarray, np.ndarray]:
+    """A red ball before a blue wall at 128 pixels, its rim as soft as an autoencoder makes it; and its alpha.
+
+    With a spot of the wall's blue beside the rim, which is a reflection and no hole.
+    """
+    alpha = np.zeros((128, 128), np.float32)
+    cv2.circle(alpha, (64, 64), 36, 1.0, -1, cv2.LINE_AA)
+    alpha = cv2.GaussianBlur(alpha, (0, 0), 1.5)
+    ball = np.full((128, 128, 3), (230, 60, 70), np.float32)
+    cv2.circle(ball, (90, 64), 2, (50, 110, 220), -1, cv2.LINE_AA)
+    wall = np.array((50, 110, 220), np.float32)
+    return np.round(ball * alpha[:, :, None] + wall * (1 - alpha[:, :, None])).astype(np.uint8), alpha
+
+
+def test_a_soft_rim_keeps_nothing_of_the_backdrop() -> None:
+    picture, alpha = soft_ball()
+    image = removed(picture, assets={}).outputs["image"].astype(np.float32)
+    assert np.abs(image[:, :, 3] / 255 - alpha).mean() < 0.01
+    rim = (image[:, :, 3] > 64) & (image[:, :, 3] < 240)
+    assert rim.sum() > 300
+    assert image[rim][:, 2].mean() < 110, "blue of the wall is left in the rim"
+
+
+def test_a_reflection_of_the_backdrop_is_no_hole() -> None:
+    image = removed(soft_ball()[0], assets={}).outputs["image"]
+    assert image[64, 90].tolist() == [50, 110, 220, 255]
+
+
 def test_a_backdrop_of_two_parts_is_not_plain() -> None:
     wall = goods()
     wall[:, :90] = (90, 110, 160)

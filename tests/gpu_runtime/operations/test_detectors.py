@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
 
 import cv2
@@ -93,11 +94,12 @@ def test_networks_are_shown_no_more_than_they_have_memory_for(
 ) -> None:
     shown = []
 
-    def looking(_self: object, image: torch.Tensor) -> list[tuple[float, torch.Tensor]]:
+    def parts(_self: object, image: torch.Tensor) -> Generator[float, None, torch.Tensor]:
         shown.append(tuple(image.shape))
-        return [(1.0, image[:, :1])]
+        yield 1.0
+        return image[:, :1]
 
-    monkeypatch.setattr(HED_CLASS, "looking", looking)
+    monkeypatch.setattr(HED_CLASS, "parts", parts)
     made = detect(kind, np.zeros((40, 6000, 3), dtype=np.uint8), resolution=0)
     assert shown == [(1, 3, 10, 1536)]
     assert made.shape == (40, 6000, 3)

@@ -81,6 +81,17 @@ def test_teeth_of_the_target_stay_where_the_source_has_closed_lips() -> None:
     assert kept[y, x] < taken[y, x] - 0.4
 
 
+def test_teeth_are_not_squeezed_between_closed_lips() -> None:
+    closed = with_closed_mouth(MESH)
+    warped = warp_face(astronaut(), MESH, closed, (512, 512))
+    kept = covering(astronaut(), closed, warped, MESH)
+    taken = covering(astronaut(), closed, warped, closed)
+    mouth = closed[list(OUTER_LIPS), :2].mean(axis=0).round().astype(int)
+    cheek = closed[205, :2].round().astype(int)
+    assert kept[mouth[1], mouth[0]] < taken[mouth[1], mouth[0]] - 0.4
+    assert kept[cheek[1], cheek[0]] > 0.95
+
+
 def test_hair_over_the_forehead_stays() -> None:
     warped = warp_face(astronaut(), MESH, MESH, (512, 512))
     cover = covering(astronaut(), MESH, warped, MESH)

@@ -1,4 +1,4 @@
-"""Imports cut-out networks: ONNX files, opened once to see that they are whole, and stored as they are."""
+"""Imports ONNX files, opened once to see that they are whole, and stored as they are."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ FILE: Final = "model.onnx"
 _PIECE_BYTES: Final = 8 << 20
 
 
-def import_cut_out(job: ImportJob, identified: Identified, file: Path) -> Component:
+def import_onnx(job: ImportJob, identified: Identified, file: Path) -> Component:
     """Bring an ONNX file into the store. Raises WeightsCorrupt, UnsafeFile or ImportRefused."""
     _require_loadable(file)
     size = file.stat().st_size
     require_disk(job.work, size)
     job.expect(size)
-    folder = job.work / "components" / "cut_out"
+    name = identified.components[0].name
+    folder = job.work / "components" / name
     folder.mkdir(parents=True)
     facts = to_json({"kind": str(identified.kind), "variant": identified.variant}).encode()
     (folder / "facts.json").write_bytes(facts)
     digests = {"facts.json": hashlib.sha256(facts).hexdigest(), FILE: _copied(job, file, folder / FILE)}
     placed = job.store.place_component(folder, digest_of(digests, size + len(facts)))
     return Component(
-        name="cut_out",
+        name=name,
         library="",
         class_name="",
         digest=placed.digest,
