@@ -1,216 +1,131 @@
-"""The native API in the reference: its tables, and what it answers."""
+"""The native API in the reference, with what belongs to no dialect: health, and links to images."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
 
-from apps.api.native.jobs_fields import EXAMPLES
-from apps.api.native.jobs_fields import describe as describe_jobs
-from apps.api.native.jobs_list import LIMIT, MAX_LIMIT, PARAMETERS
+from apps.api import health
+from apps.api.native.imports_render import ImportBody
+from apps.api.native.keys_render import IssuedKeyBody, KeyBody, UsageBody
+from apps.api.native.models_render import ModelSummary
 from apps.api.native.render import JobBody, JobSummary, UploadBody
-from apps.api.reference.operations import (
-    EVENTS,
-    FORM,
-    IDEMPOTENCY,
-    JSON,
-    PROBLEM,
-    Answer,
-    JsonSchema,
-    Operation,
-    Parameter,
-)
+from apps.api.native.webhooks_render import DeliveryBody, DeliveryDetail, EndpointBody, SecretBody
+from apps.api.reference import native_account as account
+from apps.api.reference import native_imports as imports
+from apps.api.reference import native_jobs as jobs
+from apps.api.reference import native_models as models
+from apps.api.reference.operations import PNG, TEXT, Answer, Said, ok
+from apps.api.reference.refusals import NATIVE
+from apps.api.reference.routes import Route
+from apps.api.reference.shapes import shape_of
 from apps.api.reference.typed import schema_of
+from apps.artifacts import views as artifact_views
+from apps.catalog import views as preview_views
 from apps.generation.estimates import Estimate
 
-TAG: Final = "Darkroom"
-PROBLEM_SCHEMA: Final[JsonSchema] = {"$ref": "#/components/schemas/Problem"}
-JOB_SCHEMA: Final[JsonSchema] = {"$ref": "#/components/schemas/JobBody"}
-REFUSALS: Final[Mapping[int, str]] = {
-    400: "A field, parameter or header is wrong; `errors` says which.",
-    401: "The API key is missing or not valid.",
-    403: "The key or the plan does not allow it.",
-    404: "There is no such thing, or it is not yours.",
-    409: "It contradicts what has already happened.",
-    413: "The body is too large.",
-    429: "The day's quota or the queue is full; see Retry-After.",
-    503: "The service is temporarily unavailable; see Retry-After.",
+TAG_SERVER: Final = "Server and files"
+TAGS: Final[Mapping[str, str]] = {
+    jobs.TAG: "Ask for images of any kind, follow them, fetch them.",
+    models.TAG: "What there is to generate with.",
+    imports.TAG: "Bring in models from hubs, addresses and files.",
+    account.TAG_WEBHOOKS: "The log of deliveries, replays, tests, the signing secret.",
+    account.TAG_KEYS: "Keys of the account, and what it has used.",
+    TAG_SERVER: "Whether the server is there, and the files that answers link to. No key is needed.",
 }
-PREFER: Final = Parameter(
-    name="Prefer",
-    place="header",
-    schema={"type": "string", "examples": ["wait=10", "respond-async"]},
-    meaning="`wait=N` waits up to N seconds (60 at most) for the job to end.",
+READY: Final = {
+    "status": "ok",
+    "checks": {
+        "database": "ok",
+        "migrations": "ok",
+        "gpu_worker": {"state": "ready", "device": "cuda:0", "reason": "bf16", "runtime": "torch"},
+    },
+}
+_GONE: Final = Answer(
+    meaning="No such file, or no longer.",
+    schema=shape_of({"status": "", "message": "", "messege": ""}),
+    example={"status": "error", "message": "The image was not found.", "messege": "The image was not found."},
 )
-JOB_ID: Final = Parameter(
-    name="job_id", place="path", schema={"type": "integer", "minimum": 1}, meaning="of the job"
-)
-LAST_EVENT_ID: Final = Parameter(
-    name="Last-Event-ID", place="header", schema={"type": "string"}, meaning="id of the last event seen"
-)
-
-
-def _answers(*refusals: int, **successes: Answer) -> dict[int, Answer]:
-    """Successes by `sNNN`, and the refusals that can come besides."""
-    told = {int(name[1:]): answer for name, answer in successes.items()}
-    common = {401, 403, 503, *refusals}
-    return told | {
-        status: Answer(meaning=REFUSALS[status], media_type=PROBLEM, schema=PROBLEM_SCHEMA)
-        for status in sorted(common)
-    }
-
-
-def _job(meaning: str) -> Answer:
-    return Answer(meaning=meaning, schema=JOB_SCHEMA)
-
-
-def _list_parameters() -> tuple[Parameter, ...]:
-    rows = [
-        Parameter(name=name, place="query", schema=row.schema, meaning=row.meaning)
-        for name, row in PARAMETERS.items()
-    ]
-    limit: JsonSchema = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT}
-    return (*rows, Parameter(name=LIMIT, place="query", schema=limit, meaning="jobs on a page; 20"))
-
-
-def operations() -> list[Operation]:
-    """Everything about jobs, and the pictures they begin from."""
-    return [*_making(), *_following()]
-
-
-def _making() -> list[Operation]:
-    bodies = describe_jobs()
-    estimate = Answer(meaning="What it would take.", schema={"$ref": "#/components/schemas/Estimate"})
-    kept = Answer(meaning="Kept for an hour.", schema={"$ref": "#/components/schemas/UploadBody"})
-    return [
-        Operation(
-            path="/v1/jobs",
-            method="post",
-            tag=TAG,
-            summary="Ask for images, of any kind",
-            parameters=(PREFER, IDEMPOTENCY),
-            body=bodies["jobs"],
-            media_types=(JSON, FORM),
-            examples=EXAMPLES,
-            answers=_answers(
-                400, 404, 409, 413, 429, s200=_job("Ended while you waited."), s202=_job("Accepted.")
+_FILE: Final = Answer(meaning="The file.", media_type=PNG, schema={"type": "string"}, headers=("ETag",))
+_UNCHANGED: Final = Answer(meaning="You have it already.", headers=("ETag",))
+SAID_SERVER: Final[Mapping[Any, Said]] = {
+    health.healthz: Said(
+        summary="This process answers",
+        answers=ok("It does.", schema=shape_of({"status": "ok"}), example={"status": "ok"}),
+        is_public=True,
+    ),
+    health.readyz: Said(
+        summary="A request would be accepted and worked on",
+        answers={
+            200: Answer(meaning="It would.", schema=shape_of(READY), example=READY),
+            503: Answer(
+                meaning="It would not; the checks say why.",
+                schema=shape_of(READY),
+                example={**READY, "status": "unavailable"},
             ),
-        ),
-        Operation(
-            path="/v1/estimate",
-            method="post",
-            tag=TAG,
-            summary="What a job would take and cost",
-            parameters=(IDEMPOTENCY,),
-            body=bodies["estimate"],
-            media_types=(JSON, FORM),
-            examples=EXAMPLES,
-            answers=_answers(400, 404, 409, 413, s200=estimate),
-        ),
-        Operation(
-            path="/v1/uploads",
-            method="post",
-            tag=TAG,
-            summary="Keep a picture, so that several jobs can name it",
-            parameters=(IDEMPOTENCY,),
-            body=bodies["uploads"],
-            media_types=(JSON, FORM),
-            examples={"by address": {"image": "https://example.com/fox.png"}},
-            answers=_answers(400, 409, 413, s201=kept),
-        ),
-    ]
-
-
-def _following() -> list[Operation]:
-    page = Answer(
-        meaning="Newest first.",
-        schema={
-            "type": "object",
-            "required": ["items", "next_cursor"],
-            "properties": {
-                "items": {"type": "array", "items": {"$ref": "#/components/schemas/JobSummary"}},
-                "next_cursor": {"type": ["string", "null"]},
-            },
         },
-    )
-    events = Answer(
-        meaning="Events `state`, `progress`, `preview` and at the end `done` with the job.",
-        media_type=EVENTS,
-        schema={"type": "string"},
-    )
-    return [
-        _on_jobs("", "get", "Your jobs", _answers(400, s200=page), _list_parameters()),
-        _on_jobs("/{job_id}", "get", "One job", _answers(404, s200=_job("As it is.")), (JOB_ID, PREFER)),
-        _on_jobs(
-            "/{job_id}",
-            "delete",
-            "Cancel a job that is open, remove the images of one that has ended",
-            _answers(404, 409, s200=_job("As it is now.")),
-            (JOB_ID,),
-        ),
-        _on_jobs(
-            "/{job_id}/cancel",
-            "post",
-            "Cancel a job that is open",
-            _answers(400, 404, 409, s200=_job("As it is now.")),
-            (JOB_ID, IDEMPOTENCY),
-        ),
-        _on_jobs(
-            "/{job_id}/events",
-            "get",
-            "The job's course as it happens",
-            _answers(404, s200=events),
-            (JOB_ID, LAST_EVENT_ID),
-        ),
-    ]
+        is_public=True,
+    ),
+    artifact_views.serve: Said(
+        summary="An image, by the signed link of an answer",
+        description="Take links from answers as they are; the extension `base64` gives the file as text.",
+        answers={200: _FILE, 304: _UNCHANGED, 404: _GONE},
+        is_public=True,
+    ),
+    preview_views.preview: Said(
+        summary="A model's preview, by the link in its page",
+        answers={
+            200: _FILE,
+            304: _UNCHANGED,
+            404: Answer(
+                meaning="No such file.", media_type=TEXT, schema={"type": "string"}, example="Not found."
+            ),
+        },
+        is_public=True,
+    ),
+}
+_TABLES: Final = (
+    (jobs.TAG, jobs.SAID),
+    (models.TAG, models.SAID),
+    (imports.TAG, imports.SAID),
+    (account.TAG_WEBHOOKS, account.SAID_WEBHOOKS),
+    (account.TAG_KEYS, account.SAID_KEYS),
+)
 
 
-def _on_jobs(
-    tail: str,
-    method: str,
-    summary: str,
-    answers: Mapping[int, Answer],
-    parameters: tuple[Parameter, ...],
-) -> Operation:
-    return Operation(
-        path=f"/v1/jobs{tail}",
-        method=method,
-        tag=TAG,
-        summary=summary,
-        parameters=parameters,
-        answers=answers,
-    )
+def describe(route: Route, method: str) -> tuple[str, Said] | None:
+    """Tag, and what is said."""
+    if route.view in SAID_SERVER:
+        return TAG_SERVER, SAID_SERVER[route.view]
+    for tag, table in _TABLES:
+        said = table.get((route.view, method))
+        if said is not None:
+            return tag, said
+    return None
 
 
 def schemas() -> dict[str, Any]:
     """What answers are made of; Any: JSON Schema."""
-    made = {each.__name__: schema_of(each) for each in (JobBody, JobSummary, UploadBody, Estimate)}
-    place = {"type": "string"}
-    return made | {
-        "Problem": {
-            "type": "object",
-            "description": "RFC 9457; distinguish by `code`, which never changes its meaning.",
-            "required": ["type", "title", "status", "code", "detail"],
-            "properties": {
-                "type": {"const": "about:blank"},
-                "title": {"type": "string"},
-                "status": {"type": "integer"},
-                "code": {"type": "string"},
-                "detail": {"type": "string"},
-                "request_id": {"type": "string"},
-                "errors": {
-                    "type": "array",
-                    "items": {
-                        "type": "object",
-                        "required": ["detail"],
-                        "properties": {
-                            "detail": place,
-                            "pointer": place,
-                            "parameter": place,
-                            "header": place,
-                        },
-                    },
-                },
-            },
-        }
-    }
+    types = (
+        JobBody,
+        JobSummary,
+        UploadBody,
+        Estimate,
+        ModelSummary,
+        ImportBody,
+        DeliveryBody,
+        DeliveryDetail,
+        EndpointBody,
+        SecretBody,
+        KeyBody,
+        IssuedKeyBody,
+        UsageBody,
+    )
+    # An operator reads more of a model than this.
+    model = {"description": "A model with all that its reader may know.", **shape_of(models.MODEL)}
+    summary = schema_of(ModelSummary)["properties"]
+    model["properties"] |= {name: summary[name] for name in ("last_used_at", "created_at")}
+    return {each.__name__: schema_of(each) for each in types} | {"Model": model}
+
+
+DIALECT: Final = NATIVE

@@ -1,38 +1,57 @@
-"""JSON Schema of the types that answers are made of: TypedDicts and dataclasses of plain values."""
+"""JSON Schema of types: of TypedDicts and dataclasses that answers are made of, of what readers give back."""
 
 from __future__ import annotations
 
 import dataclasses
+import enum
 import types
 import typing
+from datetime import datetime, timedelta
 from typing import Any, Final
 
-PLAIN: Final[dict[object, str]] = {
-    int: "integer",
-    float: "number",
-    str: "string",
-    bool: "boolean",
-    type(None): "null",
+PLAIN: Final[dict[object, dict[str, str]]] = {
+    int: {"type": "integer"},
+    float: {"type": "number"},
+    str: {"type": "string"},
+    bool: {"type": "boolean"},
+    type(None): {"type": "null"},
+    datetime: {"type": "string", "format": "date-time"},
+    # Seconds, as every dialect writes durations.
+    timedelta: {"type": "number"},
 }
 
 
 def schema_of(kind: Any) -> dict[str, Any]:  # Any: types in, JSON Schema out
-    """Raises TypeError for a type that no answer has had so far."""
+    """Raises TypeError for a type that nothing has had so far."""
     if kind in PLAIN:
-        return {"type": PLAIN[kind]}
+        return dict(PLAIN[kind])
+    if kind in (Any, object):
+        return {}
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
-    if origin is list:
+    if origin in (list, tuple):
         return {"type": "array", "items": schema_of(inner[0])}
     if origin is dict:
         return {"type": "object"}
     if origin in (types.UnionType, typing.Union):
         return {"anyOf": [schema_of(each) for each in inner]}
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return {"type": "string", "enum": [each.value for each in kind]}
     if typing.is_typeddict(kind) or dataclasses.is_dataclass(kind):
-        fields = typing.get_type_hints(kind)
-        return {
-            "type": "object",
-            "description": (kind.__doc__ or "").split("\n")[0],
-            "required": list(fields),
-            "properties": {name: schema_of(each) for name, each in fields.items()},
-        }
+        return _object(kind)
     raise TypeError(f"{kind!r} has no JSON Schema here: add a case")
+
+
+def _object(kind: Any) -> dict[str, Any]:  # Any: as above
+    fields = typing.get_type_hints(kind)
+    return {
+        "type": "object",
+        "description": (kind.__doc__ or "").split("\n")[0],
+        "required": sorted(getattr(kind, "__required_keys__", fields), key=list(fields).index),
+        "properties": {name: schema_of(each) for name, each in fields.items()},
+    }
+
+
+def schema_of_result(read: Any) -> dict[str, Any]:  # Any: a function in, JSON Schema out
+    """Of what a reader gives back, which is what a plain caller sends."""
+    returned = typing.get_type_hints(read)["return"]
+    return {} if returned is object else schema_of(returned)
