@@ -13,8 +13,9 @@ from apps.catalog.selectors import access_entry, require_compatible
 from apps.core.errors import InvalidField
 from apps.generation.models import GenerationJob
 from apps.generation.request import GenerationRequest
-from apps.generation.resolved import ResolvedRequest
+from apps.generation.resolved import ResolvedRequest, UsedHires
 from apps.generation.used import UsedAdapters, UsedEntry, UsedLora
+from apps.generation.wishes import HiresWish
 from gpu_runtime.messages import EmbeddingRef, LoraRef, VaeRef
 from gpu_runtime.weights.family_facts import STEP_BATCHED
 
@@ -41,7 +42,7 @@ def choose_adapters(
     loras = [fitting(wish.name, Kind.LORA) for wish in request.loras]
     embeddings = [fitting(name, Kind.EMBEDDING) for name in request.embeddings]
     _require_once("loras", [lora.digest for lora in loras], "must name each LoRA once, by name or by alias")
-    prompts = f"{request.prompt}\n{request.negative_prompt or ''}"
+    prompts = _prompts_of(request, request.hires)
     tokens = [_token(embedding, prompts) for embedding in embeddings]
     _require_once("embeddings", tokens, "must go by different words in the prompts")
     return UsedAdapters(
@@ -98,7 +99,7 @@ def embedding_refs(
     resolved: ResolvedRequest, entries: Mapping[int, CatalogEntry]
 ) -> tuple[EmbeddingRef, ...]:
     """The textual inversions, each under the word by which the prompts call it."""
-    prompts = f"{resolved.prompt}\n{resolved.negative_prompt}"
+    prompts = _prompts_of(resolved, resolved.hires)
     refs = []
     for used in resolved.adapters.embeddings:
         entry = entries[used.entry_id]
@@ -107,6 +108,12 @@ def embedding_refs(
             EmbeddingRef(name=entry.name, token=_token(entry, prompts), path=path, digest=entry.digest)
         )
     return tuple(refs)
+
+
+def _prompts_of(*passes: GenerationRequest | ResolvedRequest | HiresWish | UsedHires | None) -> str:
+    """All that the encoders read for a request."""
+    texts = [text for each in passes if each for text in (each.prompt, each.negative_prompt)]
+    return "\n".join(text or "" for text in texts)
 
 
 def _token(entry: CatalogEntry, prompts: str) -> str:

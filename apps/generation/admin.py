@@ -56,12 +56,12 @@ class GenerationJobAdmin(ReadOnlyAdmin[GenerationJob]):
         return f"{job.runtime_s:.1f} s" if job.runtime_s else "–"
 
     @admin.display
-    def timeline(self, job: GenerationJob) -> SafeString:
+    def timeline(self, job: GenerationJob) -> str:
         """Where the job's time went, in the order in which it was spent."""
         spent = [(title, job.timings[name]) for name, title in TIMELINE.items() if name in job.timings]
         rows = ((title, f"{seconds:.3f} s") for title, seconds in spent)
         cells = format_html_join("", "<tr><td>{}</td><td>{}</td></tr>", rows)
-        return format_html("<table>{}</table>", cells) if cells else format_html("–")
+        return format_html("<table>{}</table>", cells) if cells else "–"
 
     @admin.display
     def images(self, job: GenerationJob) -> SafeString:
@@ -79,7 +79,7 @@ class GpuWorkerAdmin(ReadOnlyAdmin[GpuWorker]):
         return f"{worker.weights_bytes / 1e6:,.0f} of {worker.weights_budget_bytes / 1e6:,.0f} MB"
 
     @admin.display(description="checkpoints in memory")
-    def held_weights(self, worker: GpuWorker) -> SafeString:
+    def held_weights(self, worker: GpuWorker) -> str:
         rows = (
             (
                 weights["name"],
@@ -91,4 +91,4 @@ class GpuWorkerAdmin(ReadOnlyAdmin[GpuWorker]):
             for weights in worker.weights
         )
         cells = format_html_join("", "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>", rows)
-        return format_html("<table>{}</table>", cells) if cells else format_html("none")
+        return format_html("<table>{}</table>", cells) if cells else "none"

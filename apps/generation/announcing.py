@@ -1,14 +1,19 @@
-"""Telling of the end of a job: who waits for it here, and who wants to hear of it elsewhere."""
+"""Telling of the end of a job or an import: who waits for it here, and who wants to hear of it elsewhere."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
+from apps.audit.refs import JsonValue
+from apps.catalog.models import ModelImport
 from apps.core.db import require_transaction
 from apps.generation.channels import notify_changed
 from apps.generation.models import GenerationJob
 from apps.webhooks.services import queue_delivery
-from apps.webhooks.wishes import Target
+from apps.webhooks.wishes import Target, WebhookWish, require_permitted
+
+IMPORT_BODY_LIFETIME: Final = timedelta(days=7)
 
 
 def announce_end(job: GenerationJob, *, links_end_at: datetime, now: datetime) -> None:
@@ -28,3 +33,24 @@ def announce_end(job: GenerationJob, *, links_end_at: datetime, now: datetime) -
             expires_at=links_end_at,
             now=now,
         )
+
+
+def import_webhook(wish: WebhookWish, *, account_id: int, track_id: str | int | None) -> dict[str, JsonValue]:
+    """What an import's row keeps for its end. Raises InvalidField for an address that is not sent to."""
+    require_permitted(wish.url)
+    return {**wish.target.to_json(), "account_id": account_id, "track_id": track_id}
+
+
+def announce_import_end(row: ModelImport, now: datetime) -> None:
+    """Part: settings.IMPORT_ENDED. The row has a webhook, and has just been brought to a terminal state."""
+    kept = dict(row.options["webhook"])
+    account_id, _ = kept.pop("account_id"), kept.pop("track_id")
+    queue_delivery(
+        account_id=account_id,
+        job_id=None,
+        event=f"import.{row.state}",
+        target=Target.from_json(kept),
+        expires_at=now + IMPORT_BODY_LIFETIME,
+        now=now,
+        import_id=row.pk,
+    )

@@ -6,7 +6,7 @@ from apps.core.db import notify
 
 GPU = "darkroom_gpu"
 """To GPU workers: "job" when one was queued, "cancel" when one should stop, "reload" when an entry's
-`reload_requested_at` was set."""
+`reload_requested_at` was set, "restart" when their operator wants new processes."""
 
 JOB = "darkroom_job"
 """To web processes: the id of a job whose row changed."""
@@ -25,6 +25,11 @@ def notify_cancel() -> None:
 def notify_reload() -> None:
     """Make workers look for entries to load anew when the current transaction commits."""
     notify(GPU, "reload")
+
+
+def notify_restart() -> None:
+    """Make workers end in order, and be replaced, when the current transaction commits."""
+    notify(GPU, "restart")
 
 
 def notify_changed(*job_ids: int) -> None:

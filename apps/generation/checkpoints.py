@@ -8,7 +8,7 @@ from apps.catalog.models import CatalogEntry
 from apps.core.errors import InvalidField
 from apps.generation.checkpoint_defaults import CheckpointDefaults
 from apps.generation.choices import Kind
-from apps.generation.request import GenerationRequest
+from apps.generation.request import MAX_REFERENCES, GenerationRequest
 from apps.generation.sizes import SIDE_MULTIPLE_PX
 from gpu_runtime.batching.admission import READ_BY_CLIP
 from gpu_runtime.families.generic_pipelines import PIPELINES
@@ -21,7 +21,6 @@ WITH_MASK: Final = frozenset({"inpaint", "fill"})
 WITH_PICTURE: Final = frozenset({"refiner"})
 EDITING: Final = frozenset({"edit", "kontext"})
 KONTEXT: Final = "kontext"
-MAX_REFERENCES: Final = 10
 
 
 def checkpoint_defaults(checkpoint: CatalogEntry) -> CheckpointDefaults:

@@ -20,10 +20,13 @@ from apps.generation.adapters import choose_adapters
 from apps.generation.choices import ControlType, Kind
 from apps.generation.controls import choose_controls, detector_assets
 from apps.generation.errors import ModelNotInstalled
-from apps.generation.finding import asset_of, import_hint, require_of
+from apps.generation.faces import choose_faces
+from apps.generation.finding import asset_of, require_of
+from apps.generation.import_examples import import_hint
 from apps.generation.request import GenerationRequest
 from apps.generation.safety_policy import choose_check
 from apps.generation.used import (
+    NO_UPSCALER,
     Assets,
     Chosen,
     UsedBackground,
@@ -32,14 +35,15 @@ from apps.generation.used import (
     UsedFaceSwap,
     UsedIpAdapter,
     UsedRefiner,
+    UsedUpscaler,
 )
-from apps.generation.wishes import IpAdapterWish
-from gpu_runtime.weights.family_facts import STEP_BATCHED
+from apps.generation.wishes import LANCZOS, IpAdapterWish
+from gpu_runtime.messages import Enlarging
+from gpu_runtime.weights.family_facts import STEP_BATCHED, UNETS
 from gpu_runtime.weights.identification.ip_adapters import is_fitting, wanted_encoder
 from gpu_runtime.weights.identification.picture_networks import IMAGE_ENCODER
 
 DEFAULT_UPSCALER: Final = "realesrgan-x4plus"
-RESAMPLING: Final = "lanczos"
 DEFAULT_SCALE: Final = 4
 REFINED_FAMILY: Final = "sdxl"
 
@@ -55,7 +59,9 @@ def choose_entries(
         reader=_reader(account, request),
         check=choose_check(account=account, request=request),
     )
-    chosen = _with_upscaler(chosen, account, request)
+    if request.upscale is not None and request.upscale.upscaler.lower() != LANCZOS:
+        chosen = replace(chosen, upscaler=_upscaler(account, request.upscale.upscaler))
+    chosen = replace(chosen, faces=choose_faces(account=account, request=request))
     if checkpoint is None:
         return chosen
     return _with_denoising(chosen, account, request, checkpoint)
@@ -65,20 +71,30 @@ def _with_denoising(
     chosen: Chosen, account: Account, request: GenerationRequest, checkpoint: CatalogEntry
 ) -> Chosen:
     _require_step_batched(request, checkpoint)
+    _require_unet(request, checkpoint)
     return replace(
         chosen,
         adapters=choose_adapters(account=account, request=request, checkpoint=checkpoint),
         controls=choose_controls(account=account, request=request, checkpoint=checkpoint),
         ip_adapters=tuple(_ip_adapter(account, wish, checkpoint) for wish in request.ip_adapters),
         refiner=_refiner(account, request, checkpoint),
+        hires_upscaler=_hires_upscaler(account, request),
     )
+
+
+def _require_unet(request: GenerationRequest, checkpoint: CatalogEntry) -> None:
+    """What is done to convolutions has no counterpart in transformers, and mixing is not tried with them."""
+    for field in ("is_seamless", "mix"):
+        if getattr(request, field) and checkpoint.family not in UNETS:
+            problem = f"cannot be combined with the model {checkpoint.name} ({checkpoint.family})"
+            raise InvalidField(field=field, problem=problem)
 
 
 def _require_step_batched(request: GenerationRequest, checkpoint: CatalogEntry) -> None:
     """Other families run through pipelines that have no place for these."""
     if checkpoint.family in STEP_BATCHED:
         return
-    for field in ("controls", "ip_adapters", "hires"):
+    for field in ("controls", "ip_adapters", "hires", "variation"):
         if getattr(request, field):
             problem = f"cannot be combined with the model {checkpoint.name} ({checkpoint.family})"
             raise InvalidField(field=field, problem=problem)
@@ -126,23 +142,19 @@ def _refiner(account: Account, request: GenerationRequest, checkpoint: CatalogEn
     return UsedRefiner(checkpoint=_used(second), switch_at=wish.switch_at)
 
 
-def _with_upscaler(chosen: Chosen, account: Account, request: GenerationRequest) -> Chosen:
-    wish = request.upscale
-    if wish is None:
-        return chosen
-    if wish.upscaler.lower() != RESAMPLING:
-        entry = _upscaling_entry(account, wish.upscaler)
-        chosen = replace(
-            chosen,
-            upscaler=(asset_of(entry, role="model"),),
-            upscaler_scale=int(entry.details.get("scale", DEFAULT_SCALE)),
-            upscaler_variant=entry.variant,
-        )
-    if wish.is_face_enhanced:
-        title, variants = "face restoration model", ("restoration",)
-        face = require_of(account=account, role="face", kind=EntryKind.FACE, variants=variants, title=title)
-        chosen = replace(chosen, upscaler=(*chosen.upscaler, face))
-    return chosen
+def _upscaler(account: Account, name: str) -> UsedUpscaler:
+    entry = _upscaling_entry(account, name)
+    return UsedUpscaler(
+        assets=(asset_of(entry, role="model"),),
+        scale=int(entry.details.get("scale", DEFAULT_SCALE)),
+        variant=entry.variant,
+    )
+
+
+def _hires_upscaler(account: Account, request: GenerationRequest) -> UsedUpscaler:
+    if request.hires is None or request.hires.enlarging is not Enlarging.OPERATIONS:
+        return NO_UPSCALER
+    return _upscaler(account, request.hires.upscaler)
 
 
 def _upscaling_entry(account: Account, name: str) -> CatalogEntry:
@@ -186,14 +198,17 @@ def _detect(account: Account, request: GenerationRequest) -> UsedDetect | None:
     return UsedDetect(wish=request.detect, assets=detector_assets(account=account, type=request.detect.type))
 
 
+FINDER: Final = (("text_mask",), "model that finds what a text names")
 READERS: Final = {
     Kind.CAPTION: (("caption",), "caption model"),
-    Kind.MASK: (("text_mask",), "model that finds what a text names"),
+    Kind.MASK: FINDER,
+    Kind.OBJECT_REMOVAL: FINDER,
 }
 
 
 def _reader(account: Account, request: GenerationRequest) -> Assets:
-    if request.kind not in READERS:
+    # A mask says where the thing is; without one, what it is called must do.
+    if request.kind not in READERS or request.mask is not None:
         return ()
     variants, title = READERS[request.kind]
     kind = EntryKind.PREPROCESSOR

@@ -13,9 +13,11 @@ from apps.core.errors import InvalidField
 from apps.generation.choices import Balance, ControlType
 from apps.generation.errors import ModelNotInstalled
 from apps.generation.finding import find_of, require_of
+from apps.generation.import_examples import find_example
 from apps.generation.request import GenerationRequest
 from apps.generation.used import Assets, UsedControl, UsedEntry
 from apps.generation.wishes import ControlWish
+from gpu_runtime.weights.family_facts import UNETS
 
 UNION: Final = "union"
 
@@ -80,8 +82,11 @@ def choose_controls(
 def _choose(
     account: Account, request: GenerationRequest, wish: ControlWish, checkpoint: CatalogEntry
 ) -> UsedControl:
-    if wish.balance is not Balance.BALANCED:
-        problem = f"cannot give way to one side ({wish.balance.value}): use a lower or higher scale instead"
+    if wish.balance is not Balance.BALANCED and checkpoint.family not in UNETS:
+        problem = (
+            f"cannot be balanced towards the {wish.balance.value} for models of family {checkpoint.family}:"
+            " use a lower or higher scale instead"
+        )
         raise InvalidField(field="controls", problem=problem)
     network = _network(account, wish, checkpoint)
     if wish.type is ControlType.INPAINT and not wish.is_hint and request.mask is None:
@@ -98,6 +103,7 @@ def _choose(
         threshold_a=wish.threshold_a,
         threshold_b=wish.threshold_b,
         mode=_mode(network, wish),
+        balance=wish.balance,
         assets=() if wish.is_hint else detector_assets(account=account, type=wish.type),
     )
 
@@ -118,9 +124,10 @@ def _network(account: Account, wish: ControlWish, checkpoint: CatalogEntry) -> C
     for variant in wanted:
         if variant in found:
             return found[variant]
+    example = find_example(Kind.CONTROLNET, wanted, family=checkpoint.family) or f"of variant {wanted[0]}"
     raise ModelNotInstalled(
         kind=f"ControlNet of type {wish.type.value} for {checkpoint.family}",
-        hint=f"import one, for example of variant {wanted[0]}, or name another with the request",
+        hint=f"import one, for example {example}, or name another with the request",
     )
 
 

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gpu_runtime import errors
+
+if TYPE_CHECKING:
+    from apps.generation.models import GenerationJob
+
+
+class RequestUnreadable(errors.RuntimeFault):
+    """The stored request was written by a later version, or damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +46,11 @@ FAILURES: dict[type[errors.RuntimeFault], Failure] = {
     errors.NumericFault: Failure(
         "numeric_fault", "The model produced invalid numbers; try another seed or a lower guidance scale."
     ),
+    RequestUnreadable: Failure(
+        "request_unreadable",
+        "The worker could not read this request, which a newer version of the server may have written while"
+        " it was being upgraded; send it again.",
+    ),
     errors.DeviceLost: Failure("device_lost", "The device failed while generating; try again."),
 }
 HUNG = Failure(
@@ -61,3 +75,14 @@ def failure_of(fault: errors.RuntimeFault) -> Failure:
         if ancestor in FAILURES:
             return FAILURES[ancestor]
     return INTERNAL
+
+
+def unreadable_of(jobs: Iterable[GenerationJob]) -> dict[int, RequestUnreadable]:
+    """Why some of the jobs cannot be run, by job: each fails by itself, and costs no neighbour its engine."""
+    faults = {}
+    for job in jobs:
+        try:
+            _ = job.resolved
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            faults[job.pk] = RequestUnreadable(f"{type(error).__name__}: {error}")
+    return faults

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from apps.core.errors import InvalidField
 
-MAX_PROMPT_CHARS = 10_000
+MAX_PROMPT_CHARS = 32_000
+"""What the most generous dialect takes; others may take less."""
 
 
 def require_range(field: str, value: float | None, lowest: float, highest: float) -> None:

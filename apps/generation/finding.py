@@ -9,6 +9,7 @@ from apps.catalog.choices import Kind
 from apps.catalog.models import CatalogEntry
 from apps.catalog.selectors import list_usable
 from apps.generation.errors import ModelNotInstalled
+from apps.generation.import_examples import import_hint
 from apps.generation.used import UsedAsset
 
 
@@ -38,12 +39,6 @@ def require_of(
     if found is None:
         raise ModelNotInstalled(kind=title, hint=import_hint(kind, variants))
     return found
-
-
-def import_hint(kind: Kind, variants: Sequence[str]) -> str:
-    """What an operator does about it."""
-    which = f" of variant {' or '.join(variants)}" if variants else ""
-    return f"import a model of kind {kind.value}{which}"
 
 
 def asset_of(entry: CatalogEntry, *, role: str) -> UsedAsset:

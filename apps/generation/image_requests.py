@@ -15,13 +15,16 @@ from apps.generation.resolved import ResolvedRequest
 from apps.generation.sizes import Size
 from apps.generation.used import UsedIpAdapter
 from gpu_runtime.messages import (
+    ControlBalance,
     ControlRef,
     HiresFix,
     ImageInput,
     ImageRequest,
     IpAdapterRef,
+    PictureMix,
     Priority,
     RefinerRef,
+    SeedVariation,
 )
 from gpu_runtime.work import Made
 
@@ -74,6 +77,7 @@ def image_request(
         guidance_scale=resolved.guidance_scale,
         true_guidance_scale=resolved.true_guidance_scale,
         seeds=resolved.seeds,
+        variation=_variation(resolved),
         sampler=resolved.sampler,
         schedule=resolved.schedule,
         account=str(job.account_id),
@@ -86,6 +90,7 @@ def image_request(
         image=_made(places.image),
         strength=resolved.strength if places.image else 1.0,
         mask=_made(places.mask),
+        mix=_mix(resolved) if places.image else None,
         references=tuple(Made(name=name) for name in places.references),
         controls=_controls(resolved, entries, places),
         ip_adapters=tuple(
@@ -95,6 +100,7 @@ def image_request(
         clip_skip=resolved.clip_skip,
         refiner=_refiner(resolved, entries),
         hires=_hires(resolved),
+        is_seamless=resolved.is_seamless,
         prompt_style=resolved.prompt_style,
         tier=resolved.tier,
         wants_previews=resolved.wants_previews,
@@ -119,6 +125,7 @@ def _controls(resolved: ResolvedRequest, entries: Entries, places: Places) -> tu
                 start=control.start,
                 end=control.end,
                 mode=control.mode,
+                balance=ControlBalance(control.balance.value),
             )
         )
     return tuple(refs)
@@ -153,5 +160,24 @@ def _hires(resolved: ResolvedRequest) -> HiresFix | None:
         height=used.height,
         strength=used.strength,
         steps=used.steps,
-        enlarges_latents=used.enlarges_latents,
+        enlarging=used.enlarging,
+        prompt=used.prompt,
+        negative_prompt=used.negative_prompt,
+        sampler=used.sampler,
+        schedule=used.schedule,
     )
+
+
+def _mix(resolved: ResolvedRequest) -> PictureMix | None:
+    wish = resolved.mix
+    return PictureMix(share=wish.share, until=wish.until) if wish is not None else None
+
+
+def _variation(resolved: ResolvedRequest) -> SeedVariation | None:
+    wish = resolved.variation
+    if wish is None:
+        return None
+    size = (wish.from_width, wish.from_height) if wish.from_width and wish.from_height else None
+    # A second seed without a part in the noise may be any.
+    seeds = resolved.variation_seeds or resolved.seeds
+    return SeedVariation(seeds=seeds, strength=wish.strength, size=size)

@@ -13,7 +13,8 @@ from apps.generation.choices import DENOISING_KINDS, Kind
 _DENOISED = frozenset({"controls", "ip_adapters", "loras", "embeddings", "vae", "clip_skip", "refiner"})
 _DENOISED |= {"true_guidance_scale", "negative_prompt", "steps", "guidance_scale", "sampler", "schedule"}
 _DENOISED |= {"width", "height", "aspect_ratio", "resize", "hires", "wants_previews"}
-_FINISHED = frozenset({"upscale", "background", "safety"})
+_DENOISED |= {"variation", "is_seamless"}
+_FINISHED = frozenset({"upscale", "faces", "background", "safety"})
 _FROM_PICTURE = _DENOISED | _FINISHED | {"strength"}
 
 
@@ -28,13 +29,13 @@ class KindRule:
 
 RULES: Final[Mapping[Kind, KindRule]] = {
     Kind.TXT2IMG: KindRule(needs=("prompt", "checkpoint"), takes=_DENOISED | _FINISHED),
-    Kind.IMG2IMG: KindRule(needs=("prompt", "checkpoint", "image"), takes=_FROM_PICTURE),
+    Kind.IMG2IMG: KindRule(needs=("prompt", "checkpoint", "image"), takes=_FROM_PICTURE | {"mix"}),
     Kind.INPAINT: KindRule(
         needs=("prompt", "checkpoint", "image", "mask"), takes=_FROM_PICTURE | {"mask_options"}
     ),
     Kind.OUTPAINT: KindRule(
         needs=("prompt", "checkpoint", "image", "expand"),
-        takes=_FROM_PICTURE - {"width", "height", "aspect_ratio", "resize", "hires"},
+        takes=_FROM_PICTURE - {"width", "height", "aspect_ratio", "resize", "hires", "is_seamless"},
     ),
     Kind.CONTROLNET: KindRule(
         needs=("prompt", "checkpoint", "controls"), takes=_FROM_PICTURE | {"image", "mask", "mask_options"}
@@ -45,12 +46,12 @@ RULES: Final[Mapping[Kind, KindRule]] = {
     ),
     Kind.UPSCALE: KindRule(needs=("image", "upscale"), takes=_FINISHED),
     Kind.REMOVE_BACKGROUND: KindRule(needs=("image", "background"), takes=_FINISHED),
-    Kind.OBJECT_REMOVAL: KindRule(needs=("image", "mask"), takes=_FINISHED | {"mask_options"}),
+    Kind.OBJECT_REMOVAL: KindRule(needs=("image",), takes=_FINISHED | {"mask", "text", "mask_options"}),
     Kind.FACE_SWAP: KindRule(needs=("image", "face_swap"), takes=_FINISHED),
     Kind.DETECT: KindRule(needs=("image", "detect"), takes=frozenset({"mask"})),
     Kind.CAPTION: KindRule(needs=("image",), takes=frozenset({"text"})),
     Kind.MASK: KindRule(needs=("image", "text")),
-    Kind.NSFW_CHECK: KindRule(needs=("image",)),
+    Kind.NSFW_CHECK: KindRule(takes=frozenset({"image"})),
 }
 
 OPTIONAL: Final = (
@@ -58,6 +59,7 @@ OPTIONAL: Final = (
     "mask",
     "references",
     "strength",
+    "mix",
     "resize",
     "mask_options",
     "expand",
@@ -68,6 +70,9 @@ OPTIONAL: Final = (
     "upscale",
     "background",
     "face_swap",
+    "faces",
+    "variation",
+    "is_seamless",
     "detect",
     "safety",
     "text",
@@ -106,8 +111,10 @@ def require_fitting_parts(request: Asked) -> None:
 
 
 def _is_given(request: Asked, field: str) -> bool:
-    """0 counts as given, a text of blanks does not."""
+    """0 counts as given, a text of blanks and a flag that is not set do not."""
     value = getattr(request, field)
+    if isinstance(value, bool):
+        return value
     return bool(value.strip()) if isinstance(value, str) else value not in (None, ())
 
 
@@ -117,6 +124,10 @@ def _require_together(request: Asked) -> None:
         raise InvalidField(field="num_images", problem=f"must be 1 for {request.kind.value}")
     if request.kind is Kind.EDIT and request.image is None and not request.references:
         raise InvalidField(field="image", problem="is required")
+    if request.kind is Kind.NSFW_CHECK and request.image is None and not _is_given(request, "prompt"):
+        raise InvalidField(field="image", problem="is required, or a prompt to check")
+    if request.kind is Kind.OBJECT_REMOVAL and request.mask is None and not _is_given(request, "text"):
+        raise InvalidField(field="mask", problem="is required, or a text that names what is to go")
     if request.mask is not None and request.image is None and not request.references:
         raise InvalidField(field="mask", problem="needs an image whose part it marks")
     if request.mask_options is not None and request.mask is None:
@@ -125,7 +136,20 @@ def _require_together(request: Asked) -> None:
         raise InvalidField(field="hires", problem="cannot be combined with a mask")
     if request.strength is not None and request.image is None:
         raise InvalidField(field="strength", problem="needs an image to begin from")
+    _require_mixable(request)
     _require_alpha(request)
+
+
+def _require_mixable(request: Asked) -> None:
+    if request.mix is None:
+        return
+    if request.refiner is not None:
+        raise InvalidField(field="refiner", problem="cannot be combined with mixing the image in")
+    if request.strength is None:
+        raise InvalidField(field="strength", problem="is required where the image is mixed in")
+    if request.mix.until > request.strength:
+        problem = f"must be at most the strength, {request.strength}, not {request.mix.until}"
+        raise InvalidField(field="mix_until", problem=problem)
 
 
 def _require_alpha(request: Asked) -> None:

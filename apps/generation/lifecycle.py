@@ -20,6 +20,7 @@ from apps.audit.refs import Ref
 from apps.audit.services import record
 from apps.generation.announcing import announce_end
 from apps.generation.channels import notify_changed, notify_queued
+from apps.generation.charges import delivered
 from apps.generation.choices import JobState
 from apps.generation.faults import EXPIRED, QUARANTINED, Failure
 from apps.generation.models import GenerationJob, JobPreview
@@ -151,7 +152,7 @@ def finish_job(
             expires_at=artifact_expiry(job),
             now=now,
         )
-        charge(job, pixels=sum(image.width * image.height for image in artifacts), now=now)
+        charge(job, delivered(artifacts), now=now)
         record(
             "generation.job.succeeded",
             actor=worker,

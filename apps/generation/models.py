@@ -39,9 +39,9 @@ class GenerationJob(models.Model):
     lease_expires_at = models.DateTimeField(null=True)
     priority = models.SmallIntegerField(default=0)
     weight = models.FloatField(default=1.0)
-    work_tflop = models.FloatField(default=0.0)
+    work_tflop = models.FloatField(default=0.0, db_default=0.0)
     """Estimated work of all its steps, 10**12 operations; 0 in rows of versions that did not estimate it."""
-    queue_tag = models.FloatField(default=0.0)
+    queue_tag = models.FloatField(default=0.0, db_default=0.0)
     """Its place in the queue of its priority, lowest first; see `queueing.py`."""
     is_cancel_requested = models.BooleanField(default=False)
 
@@ -54,7 +54,7 @@ class GenerationJob(models.Model):
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
     timings = models.JSONField(default=dict)
-    result = models.JSONField(default=dict)
+    result = models.JSONField(default=dict, db_default={})
     """What was found out beside the images: "images" (notes of each), "notes", "caption", "safety"."""
     error_code = models.CharField(max_length=64, blank=True)
     error_message = models.TextField(blank=True)
@@ -105,7 +105,7 @@ class GenerationJob(models.Model):
 
     @property
     def resolved(self) -> ResolvedRequest:
-        """The stored request."""
+        """The stored request. Raises TypeError, ValueError or KeyError for what this version cannot read."""
         return ResolvedRequest.from_json(self.request)
 
     @property
@@ -149,14 +149,14 @@ class GpuWorker(models.Model):
     device_name = models.CharField(max_length=128, blank=True)
     reason = models.TextField(blank=True)
     resident = models.JSONField(default=list)
-    weights = models.JSONField(default=list)
+    weights = models.JSONField(default=list, db_default=[])
     """Every checkpoint above cold: name, family, residency, size_bytes, is_pinned, idle_s."""
-    weights_bytes = models.PositiveBigIntegerField(default=0)
+    weights_bytes = models.PositiveBigIntegerField(default=0, db_default=0)
     """Weights on the device, shared components counted once."""
-    weights_budget_bytes = models.PositiveBigIntegerField(default=0)
+    weights_budget_bytes = models.PositiveBigIntegerField(default=0, db_default=0)
     step_ms = models.FloatField(default=0.0)
     """Moving average of one row-step."""
-    tflop_per_s = models.FloatField(default=0.0)
+    tflop_per_s = models.FloatField(default=0.0, db_default=0.0)
     """Moving average of what it computes, by `GenerationJob.work_tflop`; ETAs are made of it."""
     started_at = models.DateTimeField()
     heartbeat_at = models.DateTimeField()

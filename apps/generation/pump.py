@@ -22,7 +22,7 @@ from apps.generation.faults import Failure, failure_of
 from apps.generation.heartbeat import Heartbeat
 from apps.generation.models import GpuWorker
 from apps.generation.pump_session import PumpSession
-from apps.generation.watchdog import EXIT_DEVICE_LOST, Watchdog
+from apps.generation.watchdog import EXIT_DEVICE_LOST, EXIT_RESTARTED, Watchdog
 from gpu_runtime.config import EngineConfig
 from gpu_runtime.errors import DeviceLost
 from gpu_runtime.messages import EngineProtocol
@@ -80,9 +80,12 @@ class Pump:
                 self.is_cut_off = False
                 if self.session is None:
                     return False
-                if is_draining() and self.session.is_drained():
+                if self.session.is_leaving and self.session.is_drained():
                     self.session.close()
                     self.session = None
+                    if not is_draining():
+                        log.info("%s: restarts at its operator's wish", self.name)
+                        self.watchdog.leave(EXIT_RESTARTED)
                     return True
                 self.session.turn()
             except DATABASE_GONE as error:

@@ -20,7 +20,7 @@ from apps.generation import lifecycle
 from apps.generation.adapters import entries_of
 from apps.generation.choices import JobState
 from apps.generation.drain import is_draining
-from apps.generation.faults import Failure
+from apps.generation.faults import Failure, unreadable_of
 from apps.generation.heartbeat import Heartbeat
 from apps.generation.image_requests import request_id_of
 from apps.generation.model_policies import ModelPolicies
@@ -78,6 +78,13 @@ class PumpSession:
         """Whether more jobs may fit than at the last look: one has ended, or there were more than fitted."""
         self.suspect_waits = False
         self.drain_deadline: float | None = None
+        self.is_restarting = False
+        """Whether the operator wants a new process in this one's place."""
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether nothing more is to be claimed."""
+        return self.is_restarting or is_draining()
 
     def turn(self) -> None:
         """Look for work, run one tick, pass on what came of it; wait when there is nothing to do."""
@@ -109,7 +116,8 @@ class PumpSession:
             self.policies.apply()
             self.heartbeat.describe(info=self.engine.info())
         self._drop_lost_and_canceled(check_now="cancel" in messages)
-        if not is_draining():
+        self.is_restarting = self.is_restarting or "restart" in messages
+        if not self.is_leaving:
             self._claim()
 
     def _claim(self) -> None:
@@ -128,7 +136,8 @@ class PumpSession:
                 self.has_room = True
 
     def _admit(self, jobs: list[GenerationJob]) -> None:
-        entries = entries_of(jobs)
+        unreadable = unreadable_of(jobs)
+        entries = entries_of(job for job in jobs if job.pk not in unreadable)
         for job in jobs:
             # Re-queued by a reaper while we still worked on it, and now ours again.
             self._drop_job(job.pk)
@@ -142,6 +151,8 @@ class PumpSession:
             self.running[request_id] = running
             self.heartbeat.add(running.lease)
             try:
+                if job.pk in unreadable:
+                    raise unreadable[job.pk]
                 self.engine.submit(work_request(job, entries))
             except RuntimeFault as fault:
                 self._forget(request_id)

@@ -14,20 +14,24 @@ from apps.generation.field_rules import require_count, require_range, require_st
 from apps.generation.kind_rules import require_fitting_parts
 from apps.generation.sizes import MAX_SIDE_PX, MIN_SIDE_PX, SIDE_MULTIPLE_PX
 from apps.generation.wishes import (
+    MAX_FACE_WISHES,
     BackgroundWish,
     ControlWish,
     DetectWish,
     ExpandWish,
     FaceSwapWish,
+    FaceWish,
     HiresWish,
     IpAdapterWish,
     LoraWish,
     MaskWish,
+    MixWish,
     OutputWish,
     RefinerWish,
     SafetyWish,
     StoredPicture,
     UpscaleWish,
+    VariationWish,
 )
 from gpu_runtime.messages import PromptStyle, Sampler, SigmaSchedule, Tier
 
@@ -36,7 +40,7 @@ MAX_GUIDANCE_SCALE = 30.0
 MAX_IMAGES = 15
 MAX_LORAS = 8
 MAX_EMBEDDINGS = 16
-MAX_REFERENCES = 10
+MAX_REFERENCES = 16
 MAX_CONTROLS = 5
 MAX_IP_ADAPTERS = 3
 MAX_CLIP_SKIP = 11
@@ -52,7 +56,7 @@ class GenerationRequest:
     checkpoint: str = ""
     """Name or alias in the catalogue; kinds that denoise nothing have none."""
     prompt: str = ""
-    """1 to 10,000 characters, for kinds that denoise."""
+    """1 to 32,000 characters, for kinds that denoise."""
     negative_prompt: str | None = None
     width: int | None = None
     """Pixels, 64 to 2048, a multiple of 8. With a picture and neither side: the picture's size."""
@@ -69,12 +73,15 @@ class GenerationRequest:
     """1 to 30: guidance by the negative prompt, for checkpoints that take `guidance_scale` as an input."""
     seed: int | None = None
     """0 to 2**32 - 1; None draws one and reports it."""
+    variation: VariationWish | None = None
     sampler: Sampler | None = None
     schedule: SigmaSchedule | None = None
     """Counts with a `sampler` only: without one, both are the checkpoint's own."""
     clip_skip: int | None = None
     """Last layers of the text encoder left out, 0 to 11; 0 is none."""
     prompt_style: PromptStyle = PromptStyle.PLAIN
+    is_seamless: bool = False
+    """Whether copies laid side by side show no seam."""
     tier: Tier = Tier.STANDARD
     wants_previews: bool = False
     loras: tuple[LoraWish, ...] = ()
@@ -90,9 +97,11 @@ class GenerationRequest:
     """White is made anew; see `mask_options`."""
     mask_options: MaskWish | None = None
     references: tuple[StoredPicture, ...] = ()
-    """Pictures to edit from, at most 10; `image`, if given, is the first of them."""
+    """Pictures to edit from, at most 16; `image`, if given, is the first of them."""
     strength: float | None = None
     """0 to 1: how much of `image` is redone; 0 gives the picture back."""
+    mix: MixWish | None = None
+    """Which steps the image is mixed into, and how much of it; for UNets."""
     resize: Resize | None = None
     """How pictures take the asked size; None is to stretch them."""
     expand: ExpandWish | None = None
@@ -106,9 +115,11 @@ class GenerationRequest:
     upscale: UpscaleWish | None = None
     background: BackgroundWish | None = None
     face_swap: FaceSwapWish | None = None
+    faces: tuple[FaceWish, ...] = ()
+    """At most 2, one after the other."""
     detect: DetectWish | None = None
     text: str = ""
-    """What a mask is wanted of; for captions "fast" or "best"."""
+    """What a mask is wanted of, or what is to be removed; for captions "short", "normal" or "long"."""
     safety: SafetyWish | None = None
     output: OutputWish = field(default_factory=OutputWish)
 
@@ -138,6 +149,7 @@ class GenerationRequest:
         require_count("embeddings", len(self.embeddings), MAX_EMBEDDINGS)
         require_count("controls", len(self.controls), MAX_CONTROLS)
         require_count("ip_adapters", len(self.ip_adapters), MAX_IP_ADAPTERS)
+        require_count("faces", len(self.faces), MAX_FACE_WISHES)
         require_count("references", len(self.references), MAX_REFERENCES)
         names = [lora.name for lora in self.loras]
         if len(set(names)) < len(names):

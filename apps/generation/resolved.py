@@ -18,6 +18,7 @@ from apps.generation.used import (
     UsedCheck,
     UsedControl,
     UsedDetect,
+    UsedFaces,
     UsedFaceSwap,
     UsedIpAdapter,
     UsedRefiner,
@@ -25,8 +26,8 @@ from apps.generation.used import (
     entry_ids_in,
     pictures_in,
 )
-from apps.generation.wishes import ExpandWish, MaskWish, OutputWish, StoredPicture
-from gpu_runtime.messages import PromptStyle, Sampler, SigmaSchedule, Tier
+from apps.generation.wishes import ExpandWish, MaskWish, MixWish, OutputWish, StoredPicture, VariationWish
+from gpu_runtime.messages import Enlarging, PromptStyle, Sampler, SigmaSchedule, Tier
 from gpu_runtime.sampler_facts import read_name
 
 
@@ -38,10 +39,32 @@ class UsedHires:
     height: int
     steps: int
     strength: float
-    enlarges_latents: bool
     output_width: int
     """Of the image that comes out of it, pixels."""
     output_height: int
+    enlarges_latents: bool
+    """Instead of the image. Without a default, as versions expect it that know no other way."""
+    is_nearest: bool = False
+    """The image is enlarged by repeating its pixels. With neither and no `assets`: resampled (Lanczos)."""
+    assets: Assets = ()
+    """"model" enlarges the image; `scale` and `variant` as in UsedUpscale."""
+    scale: int = 1
+    variant: str = ""
+    prompt: str | None = None
+    """Of the second pass, as the other three, where they are not those of the first."""
+    negative_prompt: str | None = None
+    sampler: Sampler | None = None
+    schedule: SigmaSchedule = SigmaSchedule.AUTOMATIC
+    """Counts with a sampler."""
+
+    @property
+    def enlarging(self) -> Enlarging:
+        """How the result of the first pass takes this size."""
+        if self.enlarges_latents:
+            return Enlarging.LATENTS
+        if self.assets:
+            return Enlarging.OPERATIONS
+        return Enlarging.NEAREST if self.is_nearest else Enlarging.LANCZOS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,11 +92,13 @@ class ResolvedRequest:
     guidance_scale: float
     seed: int
     sampler: Sampler
+    variation: VariationWish | None = None
     schedule: SigmaSchedule = SigmaSchedule.AUTOMATIC
     adapters: UsedAdapters = NO_ADAPTERS
     true_guidance_scale: float = 1.0
     clip_skip: int = 0
     prompt_style: PromptStyle = PromptStyle.PLAIN
+    is_seamless: bool = False
     tier: Tier = Tier.STANDARD
     wants_previews: bool = False
 
@@ -82,6 +107,7 @@ class ResolvedRequest:
     mask_options: MaskWish = field(default_factory=MaskWish)
     references: tuple[StoredPicture, ...] = ()
     strength: float = 1.0
+    mix: MixWish | None = None
     resize: Resize = Resize.STRETCH
     expand: ExpandWish | None = None
     controls: tuple[UsedControl, ...] = ()
@@ -91,6 +117,7 @@ class ResolvedRequest:
     upscale: UsedUpscale | None = None
     background: UsedBackground | None = None
     face_swap: UsedFaceSwap | None = None
+    faces: tuple[UsedFaces, ...] = ()
     detect: UsedDetect | None = None
     reader: Assets = ()
     """What writes captions, or finds what a text names."""
@@ -100,8 +127,18 @@ class ResolvedRequest:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """One seed an image, wrapping at the end of the range."""
-        return tuple((self.seed + index) % (MAX_SEED + 1) for index in range(self.num_images))
+        """One seed an image, wrapping at the end of the range; all alike where their second ones differ."""
+        if self.variation_seeds:
+            return (self.seed,) * self.num_images
+        return _counted(self.seed, self.num_images)
+
+    @property
+    def variation_seeds(self) -> tuple[int, ...]:
+        """The second seed of each image; empty where it has no part in the noise."""
+        variation = self.variation
+        if variation is None or variation.seed is None or not variation.strength:
+            return ()
+        return _counted(variation.seed, self.num_images)
 
     @property
     def generated_size(self) -> Size:
@@ -144,6 +181,10 @@ class ResolvedRequest:
         values["sampler"] = sampler
         values.setdefault("schedule", schedule)
         return stored_json.from_json(cls, values)
+
+
+def _counted(first: int, count: int) -> tuple[int, ...]:
+    return tuple((first + index) % (MAX_SEED + 1) for index in range(count))
 
 
 DIGESTS = "picture_digests"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from apps.core.errors import InvalidField
@@ -19,8 +20,8 @@ from apps.generation.sizes import (
     upscaled_size,
 )
 from apps.generation.used import NOTHING_CHOSEN, Chosen, UsedUpscale
-from apps.generation.wishes import MAX_UPSCALED_PX, MaskWish, StoredPicture
-from gpu_runtime.messages import Sampler
+from apps.generation.wishes import MAX_UPSCALED_PX, HiresWish, MaskWish, StoredPicture, VariationWish
+from gpu_runtime.messages import Enlarging, Sampler, SigmaSchedule
 from gpu_runtime.weights.family_facts import steps_from_picture
 
 T = TypeVar("T")
@@ -41,10 +42,12 @@ def resolve(
     Raises InvalidField beyond the checkpoint's sizes.
     """
     if defaults is None:
-        assert request.kind not in DENOISING_KINDS and request.image is not None
-        size, own = _size(request.image), _without_denoising(request.image)
+        assert request.kind not in DENOISING_KINDS
+        # A check of a prompt alone has no picture.
+        size = _size(request.image) if request.image is not None else (0, 0)
+        own = _without_denoising(size)
     else:
-        size, own = _denoised(request, defaults)
+        size, own = _denoised(request, defaults, chosen)
     seed = _given(request.seed, secrets.randbelow(MAX_DRAWN_SEED + 1))
     hires: UsedHires | None = own.get("hires")
     generated = (hires.output_width, hires.output_height) if hires else size
@@ -56,6 +59,8 @@ def resolve(
         height=size[1],
         num_images=0 if request.kind in TEXT_KINDS else request.num_images,
         seed=seed,
+        variation=_variation(request),
+        is_seamless=request.is_seamless,
         adapters=chosen.adapters,
         clip_skip=request.clip_skip or 0,
         prompt_style=request.prompt_style,
@@ -66,6 +71,7 @@ def resolve(
         mask=request.mask,
         mask_options=request.mask_options or MaskWish(),
         references=_references(request),
+        mix=request.mix,
         resize=request.resize or Resize.STRETCH,
         expand=request.expand,
         controls=chosen.controls,
@@ -74,6 +80,7 @@ def resolve(
         upscale=_upscale(request, chosen, generated),
         background=chosen.background,
         face_swap=chosen.face_swap,
+        faces=chosen.faces,
         detect=chosen.detect,
         reader=chosen.reader,
         text=request.text,
@@ -83,19 +90,29 @@ def resolve(
     )
 
 
-def _without_denoising(picture: StoredPicture) -> dict[str, Any]:
+def _variation(request: GenerationRequest) -> VariationWish | None:
+    """With its seed drawn where none is given."""
+    wish = request.variation
+    if wish is None:
+        return None
+    return replace(wish, seed=_given(wish.seed, secrets.randbelow(MAX_DRAWN_SEED + 1)))
+
+
+def _without_denoising(size: Size) -> dict[str, Any]:
     """Any: the fields of ResolvedRequest that concern denoising."""
     return {
         "negative_prompt": "",
-        "denoised_width": picture.width,
-        "denoised_height": picture.height,
+        "denoised_width": size[0],
+        "denoised_height": size[1],
         "steps": 0,
         "guidance_scale": 0.0,
         "sampler": Sampler.EULER,
     }
 
 
-def _denoised(request: GenerationRequest, defaults: CheckpointDefaults) -> tuple[Size, dict[str, Any]]:
+def _denoised(
+    request: GenerationRequest, defaults: CheckpointDefaults, chosen: Chosen
+) -> tuple[Size, dict[str, Any]]:
     """The image's size, and the fields that concern denoising (Any: of several types)."""
     width, height = _image_size(request, defaults)
     denoised = denoised_size(
@@ -118,7 +135,7 @@ def _denoised(request: GenerationRequest, defaults: CheckpointDefaults) -> tuple
         "sampler": sampler,
         "schedule": schedule,
         "strength": strength,
-        "hires": _hires(request, defaults, steps, (width, height), denoised),
+        "hires": _hires(request, defaults, chosen, steps, (width, height), denoised),
     }
 
 
@@ -183,7 +200,12 @@ def _expanded_size(request: GenerationRequest) -> Size:
 
 
 def _hires(
-    request: GenerationRequest, defaults: CheckpointDefaults, steps: int, size: Size, denoised: Size
+    request: GenerationRequest,
+    defaults: CheckpointDefaults,
+    chosen: Chosen,
+    steps: int,
+    size: Size,
+    denoised: Size,
 ) -> UsedHires | None:
     wish = request.hires
     if wish is None:
@@ -194,16 +216,31 @@ def _hires(
     if not steps_from_picture(defaults.family, wish.steps or steps, wish.strength):
         problem = f"leaves none of {wish.steps or steps} steps to do at {wish.strength:g}"
         raise InvalidField(field="hires_strength", problem=problem)
+    sampler, schedule = _later_sampler(wish, defaults)
     return UsedHires(
+        prompt=wish.prompt,
+        negative_prompt=wish.negative_prompt,
+        sampler=sampler,
+        schedule=schedule,
         width=larger[0],
         height=larger[1],
         steps=wish.steps or steps,
         strength=wish.strength,
-        enlarges_latents=wish.upscaler.lower() == "latent",
+        enlarges_latents=wish.enlarging is Enlarging.LATENTS,
+        is_nearest=wish.enlarging is Enlarging.NEAREST,
+        assets=chosen.hires_upscaler.assets,
+        scale=chosen.hires_upscaler.scale,
+        variant=chosen.hires_upscaler.variant,
         # An image that is denoised smaller than it is asked for grows in the same proportion.
         output_width=round(size[0] * larger[0] / denoised[0]),
         output_height=round(size[1] * larger[1] / denoised[1]),
     )
+
+
+def _later_sampler(wish: HiresWish, defaults: CheckpointDefaults) -> tuple[Sampler | None, SigmaSchedule]:
+    if wish.sampler is None:
+        return None, SigmaSchedule.AUTOMATIC
+    return usable_sampler(wish.sampler, wish.schedule, defaults)
 
 
 def _upscale(request: GenerationRequest, chosen: Chosen, generated: Size) -> UsedUpscale | None:
@@ -213,9 +250,9 @@ def _upscale(request: GenerationRequest, chosen: Chosen, generated: Size) -> Use
     return UsedUpscale(
         width=width,
         height=height,
-        assets=chosen.upscaler,
-        scale=chosen.upscaler_scale,
-        variant=chosen.upscaler_variant,
+        assets=chosen.upscaler.assets,
+        scale=chosen.upscaler.scale,
+        variant=chosen.upscaler.variant,
     )
 
 

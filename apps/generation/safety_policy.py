@@ -17,7 +17,7 @@ from apps.catalog.choices import Kind as EntryKind
 from apps.generation.choices import Kind, Replacement
 from apps.generation.errors import PromptBlocked
 from apps.generation.finding import require_of
-from apps.generation.prompt_safety import check_prompt
+from apps.generation.prompt_safety import PromptVerdict, check_prompt
 from apps.generation.request import GenerationRequest
 from apps.generation.used import UsedCheck
 
@@ -42,17 +42,28 @@ def rule_of(account: Account) -> SafetyRule:
 def judge_prompt(*, account: Account, request: GenerationRequest) -> dict[str, object]:
     """What the job's result says of the prompt: the rule and the terms that were found; {} without any.
 
-    Raises PromptBlocked.
+    A check makes nothing of its prompt: it says what would become of it instead. Raises PromptBlocked.
     """
-    verdict = check_prompt(f"{request.prompt}\n{request.text}")
+    later = request.hires.prompt if request.hires else None
+    verdict = check_prompt("\n".join((request.prompt, later or "", request.text)))
+    rule = rule_of(account)
+    if request.kind is Kind.NSFW_CHECK:
+        return _said_of(verdict, rule) if request.prompt.strip() else {}
     if verdict.is_minor_sexual:
         raise PromptBlocked(reason="it sexualises minors")
-    rule = rule_of(account)
     if verdict.is_nsfw and rule is SafetyRule.BLOCK:
         raise PromptBlocked(reason=f"found: {', '.join(verdict.matched)}")
     if not verdict.is_nsfw or rule is SafetyRule.OFF:
         return {}
     return {"rule": rule.value, "prompt": FLAGGED, "terms": list(verdict.matched)}
+
+
+def _said_of(verdict: PromptVerdict, rule: SafetyRule) -> dict[str, object]:
+    """For who asks for nothing else."""
+    said = FLAGGED if verdict.is_nsfw else PASSED
+    if verdict.is_minor_sexual or (verdict.is_nsfw and rule is SafetyRule.BLOCK):
+        said = BLOCKED
+    return {"rule": rule.value, "prompt": said, "terms": list(verdict.matched)}
 
 
 def judgement_of(notes: Iterable[Mapping[str, Any]]) -> str:
@@ -70,6 +81,9 @@ def choose_check(*, account: Account, request: GenerationRequest) -> UsedCheck |
     rule, wish = rule_of(account), request.safety
     is_asked = request.kind is Kind.NSFW_CHECK or (wish is not None and wish.is_checked)
     if request.kind in UNCHECKED_KINDS or not (is_asked or rule is not SafetyRule.OFF):
+        return None
+    if request.kind is Kind.NSFW_CHECK and request.image is None:
+        # Of a prompt alone, which is judged by its words.
         return None
     model = require_of(
         account=account,

@@ -50,6 +50,11 @@ def access_job(*, account: Account, job_id: str | int) -> GenerationJob:
     raise NotFound(what="Request", id=text[:64])
 
 
+def count_open_jobs(*, account: Account) -> int:
+    """Jobs of the account that wait or run: what the plan's queue depth limits."""
+    return GenerationJob.objects.filter(account=account, state__in=OPEN_STATES).count()
+
+
 def list_artifacts(job: GenerationJob) -> QuerySet[Artifact]:
     """The job's stored images in order of their index."""
     return Artifact.objects.filter(job_id=job.pk).order_by("index")

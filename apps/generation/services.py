@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -35,9 +35,21 @@ from apps.plans.entitlements import Entitlements, Unlimited
 from apps.plans.selectors import get_entitlements
 from apps.quotas.services import reserve_calls
 from apps.webhooks.wishes import WebhookWish, require_permitted
+from gpu_runtime.messages import Enlarging
 
 # What a caller over the queue limit is told to wait; the contract's own figure.
 QUEUE_RETRY_S = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """One request to accept, with what comes beside it; see `submit_generation`."""
+
+    request: GenerationRequest
+    client_options: Mapping[str, object]
+    track_id: str | int | None = None
+    idempotency: IdempotencyClaim | None = None
+    webhook: WebhookWish | None = None
 
 
 def submit_generation(
@@ -62,24 +74,51 @@ def submit_generation(
     InvalidField, KindNotInPlan, ModelNotInstalled, PromptBlocked, TooManyImages, DailyQuotaExhausted,
     QueueFull, IdempotencyMismatch.
     """
-    entitlements = get_entitlements(account=account)
-    job = _new_job(account, api_key, request, entitlements, now)
-    job.client_options = dict(client_options)
-    job.track_id = track_id
-    if webhook is not None:
-        require_permitted(webhook.url)
-        job.webhook = webhook.target.to_json()
+    wanted = Wanted(
+        request=request,
+        client_options=client_options,
+        track_id=track_id,
+        idempotency=idempotency,
+        webhook=webhook,
+    )
+    return submit_together(account=account, api_key=api_key, wanted=[wanted], now=now)[0]
 
+
+def submit_together(
+    *, account: Account, api_key: ApiKey, wanted: Sequence[Wanted], now: datetime
+) -> list[GenerationJob]:
+    """Accept several requests, all of them or none; the jobs come in their order.
+
+    Either none has an idempotency claim or all have, made from one of the caller's: a twin that took the
+    first has taken the others with it. Raises as `submit_generation`.
+    """
+    entitlements = get_entitlements(account=account)
+    jobs = [_job_of(account, api_key, each, entitlements, now) for each in wanted]
+    claims = [each.idempotency for each in wanted if each.idempotency is not None]
     with transaction.atomic(durable=True):
-        if idempotency is None:
-            _accept(job, account, entitlements, now)
-            return job
-        key_record = take_key(account_id=account.pk, claim=idempotency, now=now)
-        if key_record is not None:
-            _accept(job, account, entitlements, now)
-            bind_job(record=key_record, job=job)
-            return job
-    return _job_of_twin(account=account, claim=idempotency)
+        taken = [take_key(account_id=account.pk, claim=claim, now=now) for claim in claims]
+        ours = [key_record for key_record in taken if key_record is not None]
+        if len(ours) == len(claims):
+            for job in jobs:
+                _accept(job, account, entitlements, now)
+            for key_record, job in zip(ours, jobs[: len(ours)], strict=True):
+                bind_job(record=key_record, job=job)
+            return jobs
+        transaction.set_rollback(True)
+    return [_job_of_twin(account=account, claim=claim) for claim in claims]
+
+
+def _job_of(
+    account: Account, api_key: ApiKey, wanted: Wanted, entitlements: Entitlements, now: datetime
+) -> GenerationJob:
+    """Unsaved. Raises as `submit_generation`, but for quota and queue."""
+    job = _new_job(account, api_key, wanted.request, entitlements, now)
+    job.client_options = dict(wanted.client_options)
+    job.track_id = wanted.track_id
+    if wanted.webhook is not None:
+        require_permitted(wanted.webhook.url)
+        job.webhook = wanted.webhook.target.to_json()
+    return job
 
 
 def job_for(*, account: Account, api_key: ApiKey, request: GenerationRequest, now: datetime) -> GenerationJob:
@@ -97,13 +136,19 @@ def _require_entitled(entitlements: Entitlements, request: GenerationRequest) ->
 
 
 def kinds_in(request: GenerationRequest) -> list[Kind]:
-    """Its own kind, and those that it could have been asked for by themselves."""
+    """Its own kind, and those of its parts that are kinds by themselves: a plan must include them all."""
     parts = {
         Kind.CONTROLNET: request.controls,
-        Kind.UPSCALE: request.upscale,
+        # Restored faces came with upscaling before they could be asked for by themselves.
+        Kind.UPSCALE: request.upscale or request.faces or _is_enlarged_by_model(request),
         Kind.REMOVE_BACKGROUND: request.background,
     }
     return [request.kind, *(kind for kind, part in parts.items() if part and kind != request.kind)]
+
+
+def _is_enlarged_by_model(request: GenerationRequest) -> bool:
+    """Whether a network, and no resampling, enlarges for the second pass."""
+    return request.hires is not None and request.hires.enlarging is Enlarging.OPERATIONS
 
 
 def _checkpoint(account: Account, api_key: ApiKey, request: GenerationRequest) -> CatalogEntry | None:

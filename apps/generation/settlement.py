@@ -7,9 +7,11 @@ every worker that tries to end it.
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 from datetime import datetime
 
 from apps.billing.services import record_usage
+from apps.generation.charges import Charge
 from apps.generation.models import GenerationJob
 from apps.quotas.errors import ReservationMissing
 from apps.quotas.services import release_calls, settle_calls
@@ -25,13 +27,10 @@ def release_reservation(job: GenerationJob) -> None:
         _report_missing(job)
 
 
-def charge(job: GenerationJob, *, pixels: int, now: datetime) -> None:
-    """Part: the job delivered all its images: its call counts and one usage event says what it was.
-
-    `pixels` are those of the files, all together.
-    """
+def charge(job: GenerationJob, taken: Charge, *, now: datetime) -> None:
+    """Part: the job delivered all its images: its call counts and one usage event says what it was."""
     try:
-        settle_calls(account_id=job.account_id, day=job.quota_day, count=1)
+        settle_calls(account_id=job.account_id, day=job.quota_day, count=taken.calls)
     except ReservationMissing:
         _report_missing(job)
     record_usage(
@@ -39,9 +38,7 @@ def charge(job: GenerationJob, *, pixels: int, now: datetime) -> None:
         account_id=job.account_id,
         api_key_id=job.api_key_id,
         day=job.quota_day,
-        calls=1,
-        images=job.num_images,
-        pixels=pixels,
+        **asdict(taken),
         checkpoint=job.request["checkpoint"],
         now=now,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Hashable, Mapping
-from dataclasses import MISSING, Field, asdict, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import Enum
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -21,9 +21,10 @@ T = TypeVar("T")
 
 
 def to_json(value: DataclassInstance) -> dict[str, Any]:
-    """Without the outermost fields that have their defaults, which are most of them.
+    """Without the fields that have their defaults, which are most of them, at any depth.
 
-    A default must therefore never change its meaning. Any: nested JSON. Enums and tuples become their values
+    So a version without a new field reads the rows that do not use it, as during an upgrade. A default must
+    therefore never change its meaning. Any: nested JSON. Enums and tuples become their values
     and lists in the database.
     """
     given = ((field, getattr(value, field.name)) for field in fields(value))
@@ -39,7 +40,7 @@ def _plain(value: Any) -> Any:  # Any: a field of a dataclass in, JSON out
     if isinstance(value, tuple):
         return [_plain(each) for each in value]
     if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
+        return to_json(value)
     return value
 
 

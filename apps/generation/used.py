@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from apps.generation.choices import ControlType, Replacement
-from apps.generation.wishes import BackgroundWish, DetectWish, FaceSwapWish, StoredPicture
+from apps.generation.choices import Balance, ControlType, Replacement
+from apps.generation.wishes import BackgroundWish, DetectWish, FaceSwapWish, FaceWish, StoredPicture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +67,7 @@ class UsedControl:
     threshold_b: float | None
     mode: int | None = None
     """Which kind of map, for networks that know several."""
+    balance: Balance = Balance.BALANCED
     assets: Assets = ()
     """Of its detector; none for types that need no weights, and for maps."""
 
@@ -97,10 +98,31 @@ class UsedUpscale:
     """Of the enlarged image, pixels."""
     height: int
     assets: Assets = ()
-    """"model" enlarges, without one the image is resampled (Lanczos); "face" restores faces."""
+    """"model" enlarges, without one the image is resampled (Lanczos)."""
     scale: int = 1
     """The model's own factor; what it costs goes by it and by its architecture. 1 without a model."""
     variant: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsedUpscaler:
+    """What enlarges, for a size that is yet to be worked out; fields as in UsedUpscale."""
+
+    assets: Assets = ()
+    scale: int = 1
+    variant: str = ""
+
+
+NO_UPSCALER = UsedUpscaler()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsedFaces:
+    """What restores faces, and how."""
+
+    wish: FaceWish
+    assets: Assets
+    """"model" restores; "detector" and "mesh" find faces."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,9 +172,9 @@ class Chosen:
     controls: tuple[UsedControl, ...] = ()
     ip_adapters: tuple[UsedIpAdapter, ...] = ()
     refiner: UsedRefiner | None = None
-    upscaler: Assets = ()
-    upscaler_scale: int = 1
-    upscaler_variant: str = ""
+    upscaler: UsedUpscaler = NO_UPSCALER
+    hires_upscaler: UsedUpscaler = NO_UPSCALER
+    faces: tuple[UsedFaces, ...] = ()
     background: UsedBackground | None = None
     face_swap: UsedFaceSwap | None = None
     detect: UsedDetect | None = None

@@ -25,6 +25,8 @@ CHECK_INTERVAL_S = 0.2
 EXIT_HUNG = 75
 # Exit status of a worker whose device only a new process can use again.
 EXIT_DEVICE_LOST = 70
+# Exit status of a worker whose operator wants a new process in its place.
+EXIT_RESTARTED = 72
 # For the farewell: a database that is away must not delay the next process for long.
 FAREWELL_S = 2.0
 
@@ -53,11 +55,15 @@ class Watchdog:
         """No tick is running."""
         self._deadline = None
 
-    def leave(self, status: int, *, cause: Failure) -> NoReturn:
-        """End this process after a farewell of FAREWELL_S at most, without clean-up, which could hang."""
-        words = threading.Thread(target=self._farewell, args=(cause,), name="farewell", daemon=True)
-        words.start()
-        words.join(FAREWELL_S)
+    def leave(self, status: int, *, cause: Failure | None = None) -> NoReturn:
+        """End this process after a farewell of FAREWELL_S at most, without clean-up, which could hang.
+
+        Without a cause there are no jobs to hand back.
+        """
+        if cause is not None:
+            words = threading.Thread(target=self._farewell, args=(cause,), name="farewell", daemon=True)
+            words.start()
+            words.join(FAREWELL_S)
         sys.stderr.flush()
         os._exit(status)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Final
 
 from apps.core.errors import InvalidField
 from apps.generation.choices import Balance, ControlType, FaceChoice, Fill, Replacement
 from apps.generation.field_rules import require_range, require_storable, require_text
+from gpu_runtime.messages import Enlarging, Sampler, SigmaSchedule
 
 MAX_CONTROL_SCALE = 5.0
 MAX_IP_SCALE = 2.0
@@ -19,6 +21,14 @@ MAX_UPSCALED_PX = 8192
 UPSCALE_FACTORS = (2, 3, 4, 8)
 MAX_HIRES_SCALE = 4.0
 MAX_HIRES_STEPS = 150
+MIN_NOISE_PX = 64
+MAX_NOISE_PX = 2048
+MAX_FACE_WISHES = 2
+LANCZOS = "lanczos"
+NEAREST = "nearest"
+LATENT = "latent"
+RESAMPLING = (LANCZOS, NEAREST, LATENT)
+"""Words that stand where an upscaler's name may stand."""
 MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp")
 COLOUR = re.compile(r"#[0-9a-f]{6}")
 
@@ -50,6 +60,42 @@ class LoraWish:
     def __post_init__(self) -> None:
         require_text("loras", self.name, minimum=1)
         require_range("lora_scale", self.scale, -MAX_LORA_SCALE, MAX_LORA_SCALE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariationWish:
+    """Images that begin with a noise between those of two seeds, or with that of another size."""
+
+    seed: int | None = None
+    """The second seed, 0 to 2**32 - 1; image i uses seed + i. None draws one and reports it."""
+    strength: float = 0.0
+    """0 is the noise of the request's seed, 1 that of the second; above 0 all images have one first seed."""
+    from_width: int | None = None
+    """Pixels, 64 to 2048: begin with the noise that an image of this size has, in the middle."""
+    from_height: int | None = None
+
+    def __post_init__(self) -> None:
+        require_range("variation_seed", self.seed, 0, 2**32 - 1)
+        require_range("variation_strength", self.strength, 0.0, 1.0)
+        for field in ("from_width", "from_height"):
+            require_range(f"variation_{field}", getattr(self, field), MIN_NOISE_PX, MAX_NOISE_PX)
+        if (self.from_width is None) != (self.from_height is None):
+            missing = "variation_from_width" if self.from_width is None else "variation_from_height"
+            raise InvalidField(field=missing, problem="is required beside the other side")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MixWish:
+    """Keep the layout of the image and fill it with what the prompt says (MagicMix)."""
+
+    share: float = 0.5
+    """Of the prompt in each mixture, 0 to 1; the rest is the image."""
+    until: float = 0.3
+    """Share of the steps, counted from the last one, that are left to the prompt; at most `strength`."""
+
+    def __post_init__(self) -> None:
+        require_range("mix_share", self.share, 0.0, 1.0)
+        require_range("mix_until", self.until, 0.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +239,14 @@ class HiresWish:
     strength: float = 0.7
     """How much of the second pass is new, above 0 to 1."""
     upscaler: str = ""
-    """"" and "lanczos" enlarge the image, "latent" the latents."""
+    """A name in the catalogue; "nearest", "lanczos" and "" resample the image, "latent" the latents."""
+    prompt: str | None = None
+    """Of the second pass; None is that of the first, with its LoRAs either way."""
+    negative_prompt: str | None = None
+    sampler: Sampler | None = None
+    """Of the second pass; None is that of the first, with its schedule."""
+    schedule: SigmaSchedule = SigmaSchedule.AUTOMATIC
+    """Counts with a sampler."""
 
     def __post_init__(self) -> None:
         if not 1 < self.scale <= MAX_HIRES_SCALE:
@@ -203,10 +256,22 @@ class HiresWish:
         if not 0 < self.strength <= 1:
             problem = f"must be above 0 and at most 1, not {self.strength}"
             raise InvalidField(field="hires_strength", problem=problem)
-        if self.upscaler.lower() not in ("", "lanczos", "latent"):
-            require_storable("hires_upscaler", self.upscaler)
-            problem = f"must be latent or lanczos, not {self.upscaler[:80]}; ask for upscale to use a model"
-            raise InvalidField(field="hires_upscaler", problem=problem)
+        require_storable("hires_upscaler", self.upscaler)
+        require_text("hires_prompt", self.prompt or "", minimum=0)
+        require_text("hires_negative_prompt", self.negative_prompt or "", minimum=0)
+
+    @property
+    def enlarging(self) -> Enlarging:
+        """By which way; OPERATIONS is the upscaler of that name."""
+        return _ENLARGING.get(self.upscaler.lower(), Enlarging.OPERATIONS)
+
+
+_ENLARGING: Final = {
+    "": Enlarging.LANCZOS,
+    LANCZOS: Enlarging.LANCZOS,
+    NEAREST: Enlarging.NEAREST,
+    LATENT: Enlarging.LATENTS,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,6 +286,7 @@ class UpscaleWish:
     upscaler: str = ""
     """Name in the catalogue; "" is Real-ESRGAN x4plus, "lanczos" resamples without a model."""
     is_face_enhanced: bool = False
+    """Faces are restored afterwards, as by a FaceWish."""
 
     def __post_init__(self) -> None:
         require_storable("upscaler", self.upscaler)
@@ -283,6 +349,24 @@ class FaceSwapWish:
             raise InvalidField(
                 field="reference", problem="is required to choose a face by it, and of no use otherwise"
             )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaceWish:
+    """Every face that is found made clear by a network; a picture without faces stays as it is."""
+
+    model: str = ""
+    """Name in the catalogue, or gfpgan, codeformer or restoreformer for one of that kind; "" is any."""
+    visibility: float = 1.0
+    """0 to 1: how much of the restored face is laid over the picture."""
+    weight: float = 0.5
+    """0 to 1, for codeformer: 0 restores the most, 1 keeps the most of the face that was there."""
+    is_after_upscale: bool = False
+
+    def __post_init__(self) -> None:
+        require_storable("face_model", self.model)
+        require_range("face_visibility", self.visibility, 0.0, 1.0)
+        require_range("face_weight", self.weight, 0.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,9 @@ RESAMPLING_FLOP: Final = 200.0
 PICTURE_TFLOP: Final = 0.02
 """Of one operation that looks at a whole picture: a detector, a cut-out, a face swap, a check."""
 
+RESTORING_TFLOP: Final = 1.0
+"""Of one face through a network that restores it; how many there are is not known beforehand."""
+
 
 def row_steps(resolved: ResolvedRequest, family: str) -> int:
     """Steps of all passes of all images; 1 for kinds that denoise nothing."""
@@ -64,8 +67,13 @@ def _operations_tflop(resolved: ResolvedRequest) -> float:
     parts = (resolved.background, resolved.face_swap, resolved.detect, resolved.check, *resolved.controls)
     looks = sum(part is not None for part in parts) + len(resolved.reader)
     looks += resolved.kind is Kind.OBJECT_REMOVAL
+    restoring = len(resolved.faces) * RESTORING_TFLOP
     upscaling = _upscale_tflop(resolved.upscale, resolved.generated_size) if resolved.upscale else 0.0
-    return looks * PICTURE_TFLOP + upscaling
+    hires = resolved.hires
+    if hires is not None and hires.assets:
+        larger = UsedUpscale(width=hires.width, height=hires.height, scale=hires.scale, variant=hires.variant)
+        upscaling += _upscale_tflop(larger, (resolved.denoised_width, resolved.denoised_height))
+    return looks * PICTURE_TFLOP + restoring + upscaling
 
 
 def _upscale_tflop(upscale: UsedUpscale, size: tuple[int, int]) -> float:

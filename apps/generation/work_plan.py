@@ -2,7 +2,8 @@
 
     before   canvas.fit or canvas.expand, mask.prepare, mask.fill, mask.crop, detectors
     image    denoising, for kinds that denoise; else `results` names the picture to go on with
-    after    mask.paste, safety.check, upscale, background.remove
+    between  upscale, for the second pass of a hi-res fix
+    after    mask.paste, safety.check, faces.restore, upscale, faces.restore, background.remove
 
 The check comes first of what follows the paste: what it replaces is then never enlarged.
 """
@@ -31,11 +32,14 @@ from apps.generation.preparing import (
 )
 from apps.generation.resolved import ResolvedRequest
 from apps.generation.safety_policy import UNSUITABLE
-from apps.generation.used import UsedBackground, UsedCheck, UsedUpscale
+from apps.generation.used import UsedBackground, UsedCheck, UsedFaces, UsedUpscale
 from apps.generation.wishes import StoredPicture
 from gpu_runtime.errors import PictureUnusable
 from gpu_runtime.messages import ImageInput
 from gpu_runtime.work import COMPOSITE, GENERATED, RESULT, Encoding, Operation, WorkRequest
+
+FOUND_GROWTH: Final = 64
+"""A mask that was found by name grows by this part of the longer side: edges left over would show."""
 
 
 def work_request(job: GenerationJob, entries: Entries) -> WorkRequest:
@@ -57,9 +61,10 @@ def work_request(job: GenerationJob, entries: Entries) -> WorkRequest:
         pictures={name: _picture(stored) for name, stored in plan.pictures.items()},
         before=tuple(plan.before),
         image=image_request(job, resolved, entries, plan.places) if plan.places else None,
+        between=_between(resolved, entries) if plan.places else (),
         after=after,
         results=plan.results,
-        encoding=_encoding(resolved, checkpoint),
+        encoding=_encoding(resolved, checkpoint, entries),
         wants_previews=resolved.wants_previews,
         seed=resolved.seed,
     )
@@ -75,7 +80,10 @@ def _picture(stored: StoredPicture) -> ImageInput:
 
 def _without_denoising(resolved: ResolvedRequest, entries: Entries) -> Preparation:
     """Kinds that work on a picture alone: what is done with it, and what of it is delivered."""
-    assert resolved.image is not None
+    if resolved.image is None:
+        assert resolved.kind is Kind.NSFW_CHECK
+        # Its prompt was judged at submit: nothing is left to do.
+        return Preparation(pictures={})
     plan = Preparation(pictures={SOURCE: resolved.image})
     make = _MAKERS.get(resolved.kind)
     plan.results = (SOURCE,) if make is None else make(plan, resolved, entries)
@@ -96,7 +104,13 @@ def _swap(plan: Preparation, resolved: ResolvedRequest, entries: Entries) -> tup
 
 def _erase(plan: Preparation, resolved: ResolvedRequest, entries: Entries) -> tuple[str, ...]:
     assert resolved.image is not None
-    prepare_mask(plan, resolved, (resolved.image.width, resolved.image.height))
+    size = (resolved.image.width, resolved.image.height)
+    if resolved.mask is None:
+        found = _found(plan, resolved, entries)
+        settings = {"width": size[0], "height": size[1], "grow": max(size) // FOUND_GROWTH}
+        plan.do("mask.prepare", {"mask": found}, MASK, settings, output="mask")
+    else:
+        prepare_mask(plan, resolved, size)
     return (plan.do("mask.erase", {"image": SOURCE, "mask": MASK}, "erased"),)
 
 
@@ -121,9 +135,14 @@ def _caption(plan: Preparation, resolved: ResolvedRequest, entries: Entries) -> 
 
 
 def _mask_from_text(plan: Preparation, resolved: ResolvedRequest, entries: Entries) -> tuple[str, ...]:
+    return (_found(plan, resolved, entries),)
+
+
+def _found(plan: Preparation, resolved: ResolvedRequest, entries: Entries) -> str:
+    """The name of a mask of what the request's text names."""
     assets = assets_of(resolved.reader, entries)
     settings = {"text": resolved.text}
-    return (plan.do("mask.from_text", {"image": SOURCE}, MASK, settings, assets, output="mask"),)
+    return plan.do("mask.from_text", {"image": SOURCE}, "found", settings, assets, output="mask")
 
 
 def _check_alone(plan: Preparation, resolved: ResolvedRequest, entries: Entries) -> tuple[str, ...]:
@@ -162,21 +181,40 @@ def _finishing(resolved: ResolvedRequest, entries: Entries, plan: Preparation) -
     operations = []
     if resolved.check is not None and resolved.kind is not Kind.NSFW_CHECK:
         operations.append(_check(resolved.check, entries, RESULT, RESULT))
+    operations += [_restored(used, entries) for used in resolved.faces if not used.wish.is_after_upscale]
     if resolved.upscale is not None:
         operations.append(_upscale(resolved.upscale, entries))
+    operations += [_restored(used, entries) for used in resolved.faces if used.wish.is_after_upscale]
     if resolved.background is not None:
         operations.append(_remove_background(resolved.background, entries, plan))
     return operations
 
 
+def _between(resolved: ResolvedRequest, entries: Entries) -> tuple[Operation, ...]:
+    """What enlarges each image for its second pass, where a model does."""
+    hires = resolved.hires
+    if hires is None or not hires.assets:
+        return ()
+    return (_upscale(UsedUpscale(width=hires.width, height=hires.height, assets=hires.assets), entries),)
+
+
+def _restored(used: UsedFaces, entries: Entries) -> Operation:
+    return Operation(
+        name="faces.restore",
+        inputs={"image": RESULT},
+        outputs={"image": RESULT},
+        settings={"visibility": used.wish.visibility, "weight": used.wish.weight},
+        assets=assets_of(used.assets, entries),
+    )
+
+
 def _upscale(used: UsedUpscale, entries: Entries) -> Operation:
-    assets = assets_of(used.assets, entries)
     return Operation(
         name="upscale",
         inputs={"image": RESULT},
         outputs={"image": RESULT},
-        settings={"width": used.width, "height": used.height, "is_face_enhanced": "face" in assets},
-        assets=assets,
+        settings={"width": used.width, "height": used.height},
+        assets=assets_of(used.assets, entries),
     )
 
 
@@ -195,12 +233,12 @@ def _remove_background(used: UsedBackground, entries: Entries, plan: Preparation
     )
 
 
-def _encoding(resolved: ResolvedRequest, checkpoint: CatalogEntry | None) -> Encoding:
+def _encoding(resolved: ResolvedRequest, checkpoint: CatalogEntry | None, entries: Entries) -> Encoding:
     is_from_picture = resolved.image is not None or bool(resolved.references)
     return Encoding(
         media_type=resolved.output.media_type,
         quality=resolved.output.quality,
-        texts=texts_of(resolved, checkpoint),
+        texts=texts_of(resolved, checkpoint, entries),
         is_marked=resolved.output.is_marked,
         source_type=COMPOSITE if is_from_picture else GENERATED,
     )

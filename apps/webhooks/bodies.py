@@ -24,10 +24,11 @@ class Event:
 
     event_id: str
     name: str
-    """`job.` and the state that the job ended in, or `webhook.test`."""
+    """`job.` or `import.` and the state that it ended in, or `webhook.test`."""
     job_id: int | None
-    """None for tests."""
+    """None for tests and imports."""
     created_at: datetime
+    import_id: int | None = None
 
 
 BodyOf: TypeAlias = Callable[[Event], Mapping[str, object]]

@@ -187,6 +187,7 @@ def _body(delivery: Delivery) -> bytes | None:
         name=delivery.event,
         job_id=delivery.job_id,
         created_at=delivery.created_at,
+        import_id=delivery.import_id,
     )
     try:
         body = render_body(event, dialect=delivery.dialect)

@@ -23,7 +23,9 @@ class Delivery(models.Model):
     event = models.CharField(max_length=40)
     """What happened, e.g. `job.succeeded`."""
     job_id = models.BigIntegerField(null=True)
-    """Null for tests."""
+    """Null for tests, and for ends of imports."""
+    import_id = models.BigIntegerField(null=True)
+    """Of the import that ended. A retried one ends again, and is told of again."""
     dialect = models.CharField(max_length=20)
     """Who renders the body; a name in settings.WEBHOOK_BODIES."""
     url = models.CharField(max_length=MAX_URL_CHARS)
@@ -53,6 +55,7 @@ class Delivery(models.Model):
     """Whether the body and the answers to it have been deleted."""
 
     class Meta:
+        verbose_name_plural = "deliveries"
         constraints = [
             # An end of a job is told once, whoever ends it.
             models.UniqueConstraint(

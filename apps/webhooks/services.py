@@ -40,6 +40,7 @@ def queue_delivery(
     expires_at: datetime,
     now: datetime,
     is_forced: bool = False,
+    import_id: int | None = None,
 ) -> Delivery:
     """Part: from the commit of the caller's transaction on, this will be delivered.
 
@@ -51,6 +52,7 @@ def queue_delivery(
         event_id=f"msg_{random_token(EVENT_ID_CHARS)}",
         event=event,
         job_id=job_id,
+        import_id=import_id,
         dialect=target.dialect,
         url=target.url,
         address=target.address,

@@ -26,6 +26,7 @@ CODES: Final = {
     "source_changed": "The file changed on the server during the download",
     "digest_mismatch": "The file is not the one that was promised; a retry fetches it again",
     "name_taken": "The name means another model",
+    "newer_version": "A newer version of this server was asked for it, in words this one does not know",
     "import_interrupted": "The import's process ended several times without a result",
     "internal_error": "A fault of this server; its log has the details",
 }

@@ -18,6 +18,7 @@ from apps.audit.refs import JsonValue, Ref
 from apps.audit.services import record
 from apps.catalog.choices import ImportPhase, ImportState
 from apps.catalog.imports import doorbell
+from apps.catalog.imports.announcing import announce_end
 from apps.catalog.imports.channels import notify_changed
 from apps.catalog.imports.failures import ImportFailure
 from apps.catalog.imports.secrets import forget_token
@@ -228,6 +229,7 @@ def _close(row: ModelImport, state: ImportState, now: datetime, failure: ImportF
     row.error_code = failure.code if failure else ""
     row.error_message = failure.message if failure else ""
     row.save()
+    announce_end(row, now)
 
 
 def _record(

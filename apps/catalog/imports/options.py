@@ -17,7 +17,7 @@ from apps.catalog.choices import ImportSource, Kind, Visibility
 from apps.catalog.defaults import problem_of_overrides
 from apps.catalog.imports.given_details import check_details
 from apps.catalog.models import NAME_PATTERN, RESERVED_NAMES
-from apps.core.errors import InvalidField
+from apps.core.errors import Conflict, InvalidField
 from gpu_runtime.weights.family_facts import FAMILY_FACTS
 
 PRECISIONS: Final = ("keep", "float16", "bfloat16")
@@ -25,6 +25,8 @@ SHA256_DIGITS: Final = 64
 TOKEN_LENGTH: Final = 500
 # Never in a row, a log or an answer.
 SECRET_FIELDS: Final = frozenset({"token"})
+LATER_FIELDS: Final = frozenset({"webhook"})
+"""Written where they say something: versions before them refuse rows that have them, as during an upgrade."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +79,13 @@ class ImportOptions:
     """The folder may lie anywhere on the server: for whoever has a shell on it."""
     is_watched: bool = False
     """It came out of the watched folder, which is tidied up at the end."""
+    webhook: Mapping[str, JsonValue] = field(default_factory=dict)
+    """Who is told of the end, and how; read by settings.IMPORT_ENDED alone. Empty: nobody."""
 
     def to_json(self) -> dict[str, Any]:
         """For the row: everything but the secret."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
-        values = {name: value for name, value in values.items() if name not in SECRET_FIELDS}
+        values = {name: value for name, value in values.items() if name not in SECRET_FIELDS | LATER_FIELDS}
         return {
             name: list(value) if isinstance(value, tuple) else value for name, value in values.items()
         } | {
@@ -89,11 +93,20 @@ class ImportOptions:
             "visibility": self.visibility.value,
             "defaults": dict(self.defaults),
             "details": dict(self.details),
+            **_later(self),
         }
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any], *, token: str = "") -> ImportOptions:
-        """What `to_json` wrote."""
+        """What `to_json` wrote. Raises Conflict for what only a later version can have written."""
+        unknown = values.keys() - {item.name for item in fields(cls)}
+        if unknown:
+            # Leaving it out would make another import than the one that was asked for.
+            raise Conflict(
+                problem="A newer version of this server was asked for this import"
+                f" ({', '.join(sorted(unknown))} is not known here); ask for it again, or retry it once every"
+                " process is upgraded."
+            )
         # Any: JSON that `to_json` of this class wrote.
         chosen: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
@@ -101,6 +114,11 @@ class ImportOptions:
         chosen["source"] = ImportSource(chosen["source"])
         chosen["visibility"] = Visibility(chosen["visibility"])
         return cls(**chosen, token=token)
+
+
+def _later(options: ImportOptions) -> dict[str, JsonValue]:
+    """The later fields that say something."""
+    return {"webhook": dict(options.webhook)} if options.webhook else {}
 
 
 def check_options(options: ImportOptions) -> None:

@@ -79,18 +79,27 @@ def run_import(
     row = lifecycle.claim_import(worker=worker.label, now=now(), import_id=import_id)
     if row is None:
         return None
-    run = _Run(row, worker=worker, tools=tools, on_beat=on_beat)
+    lease = lifecycle.lease_of(row)
     try:
         with _own_folder(row.pk):
-            run.to_end()
+            _Run(row, worker=worker, tools=tools, on_beat=on_beat).to_end()
+    except _Unreadable as unreadable:
+        log.warning("import %d: %s", row.pk, unreadable)
+        failure = ImportFailure("newer_version", str(unreadable))
+        with suppress(LeaseLost):
+            lifecycle.fail_import(lease=lease, failure=failure, worker=worker, now=now())
     except LeaseLost:
         log.warning("import %d: the lease was lost, leaving it", row.pk)
     except FolderTaken:
         log.warning("import %d: its folder is still in use, handing it back", row.pk)
         with suppress(LeaseLost):
-            lifecycle.release_import(lease=run.lease, worker=worker, now=now())
+            lifecycle.release_import(lease=lease, worker=worker, now=now())
     row.refresh_from_db()
     return row
+
+
+class _Unreadable(Exception):
+    """The row was written by a later version."""
 
 
 @contextmanager
@@ -107,7 +116,7 @@ def _own_folder(import_id: int) -> Iterator[None]:
 
 
 class _Run:
-    """One claim of one import."""
+    """One claim of one import. Raises _Unreadable for options that this version cannot read."""
 
     def __init__(
         self, row: ModelImport, *, worker: Ref, tools: Tools, on_beat: Callable[[Snapshot], None]
@@ -116,7 +125,10 @@ class _Run:
         self.lease: Lease = lifecycle.lease_of(row)
         self.worker = worker
         self.tools = tools
-        self.options = ImportOptions.from_json(row.options)
+        try:
+            self.options = ImportOptions.from_json(row.options)
+        except Conflict as conflict:
+            raise _Unreadable(str(conflict)) from None
         self.name = row.requested_name
         self.progress = Progress()
         self.keeper = Keeper(self.lease, self.progress, on_beat=on_beat)

@@ -13,6 +13,7 @@ from apps.audit.services import record
 from apps.catalog.choices import OPEN_IMPORT_STATES, ImportState, Visibility
 from apps.catalog.imports import doorbell, reimport
 from apps.catalog.imports.addresses import name_of, take_token_out, without_query
+from apps.catalog.imports.announcing import announce_end
 from apps.catalog.imports.channels import notify_changed
 from apps.catalog.imports.options import ImportOptions, check_options
 from apps.catalog.imports.secrets import find_token, forget_token, keep_token
@@ -77,6 +78,8 @@ def cancel_import(*, model_import: ModelImport, actor: Ref, now: datetime) -> Mo
             _record("cancel_requested", row, actor, now)
         row.is_cancel_requested, row.updated_at = True, now
         row.save(update_fields=["state", "finished_at", "is_cancel_requested", "updated_at"])
+        if row.is_terminal:
+            announce_end(row, now)
     if row.is_terminal:
         forget_token(row.pk)
         clear_staging(row.pk)

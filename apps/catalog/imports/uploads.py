@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -163,6 +164,12 @@ class StagingHandler(FileUploadHandler):
         self.refusal: UploadRefused | None = None
         self.upload: Upload | None = None
         self._file: BinaryIO | None = None
+        self._sha256 = hashlib.sha256()
+
+    @property
+    def sha256(self) -> str:
+        """Of what has arrived."""
+        return self._sha256.hexdigest()
 
     def new_file(self, field_name: str, file_name: str, *arguments: object, **options: object) -> None:
         if field_name != FORM_FIELD or self.upload is not None:
@@ -176,6 +183,7 @@ class StagingHandler(FileUploadHandler):
         assert self._file is not None  # new_file() comes first
         if start + len(raw_data) > settings.IMPORT_MAX_BYTES:
             self._refuse(UploadRefused(problem="is larger than this server accepts"))
+        self._sha256.update(raw_data)
         try:
             _write(self._file, raw_data)
         except UploadRefused as refusal:

@@ -166,3 +166,59 @@ def test_a_thumbnails_path_is_stable_for_an_hour(
     assert client.get(first).status_code == 200
     clock.advance(minutes=1)
     assert path() != first
+
+
+@pytest.mark.parametrize(
+    ("asked", "first", "last"),
+    [("bytes=0-9", 0, 9), ("bytes=10-", 10, None), ("bytes=-5", -5, None), ("bytes=70-99999", 70, None)],
+)
+def test_a_part_of_the_file(artifact: Artifact, client: Client, asked: str, first: int, last: int) -> None:
+    data = png_bytes()
+    wanted = data[first : None if last is None else last + 1]
+    begin = data.index(wanted)
+
+    response: Any = _get(_url(artifact), client, Range=asked)
+
+    assert response.status_code == 206
+    assert b"".join(response.streaming_content) == wanted
+    assert response["Content-Range"] == f"bytes {begin}-{begin + len(wanted) - 1}/{len(data)}"
+    assert response["Content-Length"] == str(len(wanted))
+    assert (response["Content-Type"], response["Accept-Ranges"]) == ("image/png", "bytes")
+    assert response["ETag"] == f'"{artifact.sha256}"'
+
+
+@pytest.mark.parametrize("asked", ["bytes=99999-", "bytes=-0"])
+def test_a_part_that_is_not_there(artifact: Artifact, client: Client, asked: str) -> None:
+    response = _get(_url(artifact), client, Range=asked)
+
+    assert (response.status_code, response.content) == (416, b"")
+    assert response["Content-Range"] == f"bytes */{artifact.size_bytes}"
+
+
+@pytest.mark.parametrize("asked", ["bytes=-", "bytes=0-1,5-6", "pages=1-2", "bytes=9-2", "bytes=x-2"])
+def test_what_is_no_range_gets_the_whole(artifact: Artifact, client: Client, asked: str) -> None:
+    response: Any = _get(_url(artifact), client, Range=asked)
+
+    assert response.status_code == 200
+    assert b"".join(response.streaming_content) == png_bytes()
+
+
+def test_a_part_only_while_the_file_is_the_same(artifact: Artifact, client: Client) -> None:
+    same = {"Range": "bytes=0-9", "If-Range": f'"{artifact.sha256}"'}
+
+    assert _get(_url(artifact), client, **same).status_code == 206
+    assert _get(_url(artifact), client, **same | {"If-Range": '"other"'}).status_code == 200
+
+
+def test_head_says_what_get_would_send(artifact: Artifact, client: Client) -> None:
+    path = _url(artifact).removeprefix("http://testserver")
+    response = client.head(path, headers={"Range": "bytes=0-9"})
+
+    assert (response.status_code, response["Content-Length"]) == (200, str(artifact.size_bytes))
+    assert response["Accept-Ranges"] == "bytes"
+
+
+def test_a_part_of_a_file_that_is_gone(artifact: Artifact, client: Client) -> None:
+    artifact.file_path.unlink()
+
+    _assert_missing(_get(_url(artifact), client, Range="bytes=0-9"))

@@ -40,10 +40,12 @@ class ScriptedEngine(FakeEngine):
             raise self.refusal
         super().require_admissible(request)
 
-    def submit(self, request: ImageRequest, *, on_pixels: OnPixels | None = None) -> None:
+    def submit(
+        self, request: ImageRequest, *, on_pixels: OnPixels | None = None, on_between: OnPixels | None = None
+    ) -> None:
         if self.refusal is not None:
             raise self.refusal
-        super().submit(request, on_pixels=on_pixels)
+        super().submit(request, on_pixels=on_pixels, on_between=on_between)
 
     def step(self) -> list[Event]:
         if self.faults and self._held:

@@ -19,11 +19,16 @@ from apps.generation.wishes import (
     DetectWish,
     ExpandWish,
     FaceSwapWish,
+    FaceWish,
+    HiresWish,
     IpAdapterWish,
+    MixWish,
     RefinerWish,
     UpscaleWish,
+    VariationWish,
 )
 from apps.plans.errors import KindNotInPlan
+from gpu_runtime.messages import Enlarging
 from tests.apps.generation.studio import Studio, on_record
 from tests.apps.generation.utilities import make_utilities, picture
 from tests.factories import give_plan, make_adapter, make_checkpoint
@@ -125,45 +130,52 @@ def test_faces_are_found_by_two_models(studio: Studio) -> None:
         (
             {"kind": Kind.CONTROLNET, "controls": (control(),)},
             (
-                "No ControlNet of type canny for sd15 is installed on this server: import one, for example of"
-                " variant canny, or name another with the request."
+                "No ControlNet of type canny for sd15 is installed on this server: import one, for example"
+                " lllyasviel/control_v11p_sd15_canny, or name another with the request."
             ),
         ),
         (
             {"kind": Kind.DETECT, "image": PICTURE, "detect": DetectWish(type=ControlType.DEPTH)},
             (
                 "No detector of depth is installed on this server: import a model of kind preprocessor of"
-                " variant depth."
+                " variant depth, for example depth-anything/Depth-Anything-V2-Small-hf."
             ),
         ),
         (
             {"kind": Kind.UPSCALE, "image": PICTURE, "upscale": UpscaleWish()},
-            "No upscaler is installed on this server: import a model of kind upscaler.",
+            (
+                "No upscaler is installed on this server: import a model of kind upscaler, or register the"
+                " one that ships with `deploy/manage bootstrap`."
+            ),
         ),
         (
             {"upscale": UpscaleWish(upscaler="lanczos", is_face_enhanced=True)},
             (
                 "No face restoration model is installed on this server: import a model of kind face of"
-                " variant restoration."
+                " variant gfpgan or codeformer or restoreformer, for example"
+                " facefusion/models-3.0.0/gfpgan_1.4.onnx."
+            ),
+        ),
+        (
+            {"faces": (FaceWish(model="CodeFormer"),)},
+            (
+                "No face restoration model is installed on this server: import a model of kind face of"
+                " variant codeformer, for example facefusion/models-3.0.0/codeformer.onnx."
             ),
         ),
         (
             {"kind": Kind.CAPTION, "image": PICTURE},
             (
                 "No caption model is installed on this server: import a model of kind preprocessor of variant"
-                " caption."
+                " caption, for example Salesforce/blip-image-captioning-base."
             ),
         ),
         (
             {"kind": Kind.NSFW_CHECK, "image": PICTURE},
             (
                 "No safety classifier of images is installed on this server: import a model of kind safety of"
-                " variant image."
+                " variant image, or register the one that ships with `deploy/manage bootstrap`."
             ),
-        ),
-        (
-            {"kind": Kind.CONTROLNET, "controls": (control(balance=Balance.PROMPT),)},
-            "controls cannot give way to one side (prompt): use a lower or higher scale instead",
         ),
         (
             {
@@ -291,11 +303,15 @@ def test_parts_of_a_request_need_their_kinds_in_the_plan(studio: Studio) -> None
     assert studio.submit().pk
     for fields, kind in (
         ({"upscale": UpscaleWish()}, "upscale"),
+        ({"hires": HiresWish(upscaler="realesrgan-x4plus")}, "upscale"),
+        ({"faces": (FaceWish(),)}, "upscale"),
         ({"background": BackgroundWish()}, "remove_background"),
         ({"controls": (control(),)}, "controlnet"),
     ):
         with pytest.raises(KindNotInPlan, match=f"does not include {kind}"):
             studio.submit(**fields)
+    for resampled in ("", "lanczos", "nearest", "latent"):
+        assert studio.submit(hires=HiresWish(upscaler=resampled)).pk
 
 
 SUMMARY_1024 = {"encoder_class": "CLIPVisionModelWithProjection", "picture_width": 1024, "reads": "summary"}
@@ -331,3 +347,98 @@ def test_an_ip_adapter_keeps_to_the_encoder_it_came_with_while_there_is_one(stud
     own.save(update_fields=["is_enabled"])
     [used] = submitted(studio, ip_adapters=(wish,)).ip_adapters
     assert used.encoder.entry_id == often.pk
+
+
+def test_a_hires_fix_is_enlarged_by_a_word_or_by_an_upscaler(studio: Studio) -> None:
+    utilities = make_utilities()
+    for word in ("", "Lanczos", "nearest", "LATENT"):
+        hires = submitted(studio, hires=HiresWish(upscaler=word)).hires
+        assert hires is not None and hires.assets == ()
+        assert hires.enlarging.value == {"": "lanczos", "LATENT": "latents"}.get(word, word.lower())
+    hires = submitted(studio, hires=HiresWish(upscaler="waifu2x-photo")).hires
+    assert hires is not None and hires.enlarging is Enlarging.OPERATIONS
+    assert [(used.role, used.entry_id) for used in hires.assets] == [("model", utilities["waifu2x-photo"].pk)]
+    assert (hires.scale, hires.variant) == (2, "upconv7")
+    with pytest.raises(EntryNotFound, match="4x-UltraSharp"):
+        studio.submit(hires=HiresWish(upscaler="4x-UltraSharp"))
+
+
+def restorers() -> dict[str, CatalogEntry]:
+    """By name, the least used first."""
+    names = {"gfpgan-1.4": "gfpgan", "codeformer-0.1": "codeformer", "plusplus": "restoreformer"}
+    return {
+        name: make_adapter(name, kind="face", family="", variant=variant) for name, variant in names.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("", "gfpgan-1.4"),
+        ("GFPGAN", "gfpgan-1.4"),
+        ("codeformer", "codeformer-0.1"),
+        ("plusplus", "plusplus"),
+    ],
+)
+def test_faces_are_restored_by_any_by_a_make_or_by_a_name(studio: Studio, model: str, expected: str) -> None:
+    utilities, entries = make_utilities(), restorers()
+    [used] = submitted(studio, faces=(FaceWish(model=model, weight=0.3),)).faces
+    assert used.wish.weight == 0.3
+    assert {asset.role: asset.entry_id for asset in used.assets} == {
+        "model": entries[expected].pk,
+        "detector": utilities["mediapipe-face-detection"].pk,
+        "mesh": utilities["mediapipe-face-mesh"].pk,
+    }
+
+
+def test_what_restores_no_faces_is_refused_and_what_nobody_sees_is_left_out(studio: Studio) -> None:
+    make_utilities()
+    restorers()
+    assert refused(studio, faces=(FaceWish(model="mediapipe-face-mesh"),)) == (
+        "faces mediapipe-face-mesh restores no faces: it is for landmarks"
+    )
+    assert submitted(studio, faces=(FaceWish(visibility=0.0),)).faces == ()
+
+
+def test_faces_of_an_upscale_are_restored_after_it(studio: Studio) -> None:
+    make_utilities()
+    restorers()
+    upscale = UpscaleWish(upscaler="lanczos", factor=2, is_face_enhanced=True)
+    resolved = submitted(studio, upscale=upscale, faces=(FaceWish(model="codeformer"),))
+    assert [used.wish.is_after_upscale for used in resolved.faces] == [False, True]
+    assert [used.assets[0].name for used in resolved.faces] == ["codeformer-0.1", "gfpgan-1.4"]
+
+
+def test_transformers_are_neither_seamless_nor_balanced(studio: Studio) -> None:
+    make_checkpoint("flux", family="flux")
+    make_adapter("flux-canny", kind="controlnet", variant="canny", family="flux")
+    assert refused(studio, checkpoint="flux", is_seamless=True) == (
+        "is_seamless cannot be combined with the model flux (flux)"
+    )
+    mixed = {"kind": Kind.IMG2IMG, "image": picture(), "strength": 0.5, "mix": MixWish()}
+    assert refused(studio, checkpoint="flux", **mixed) == "mix cannot be combined with the model flux (flux)"
+    fields = {"kind": Kind.CONTROLNET, "controls": (control(balance=Balance.PROMPT),)}
+    assert refused(studio, checkpoint="flux", **fields) == (
+        "controls cannot be balanced towards the prompt for models of family flux: use a lower or higher"
+        " scale instead"
+    )
+    make_adapter("canny", kind="controlnet", variant="canny")
+    [used] = submitted(studio, **fields).controls
+    assert used.balance is Balance.PROMPT
+
+
+def test_a_variation_has_one_first_seed_and_counts_the_second(studio: Studio) -> None:
+    wish = VariationWish(seed=2**32 - 1, strength=0.2, from_width=512, from_height=256)
+    resolved = submitted(studio, seed=7, num_images=3, variation=wish)
+    assert (resolved.seeds, resolved.variation_seeds) == ((7, 7, 7), (2**32 - 1, 0, 1))
+    resolved = submitted(studio, seed=7, num_images=2, variation=VariationWish(seed=5))
+    assert (resolved.seeds, resolved.variation_seeds) == ((7, 8), ())
+    drawn = submitted(studio, variation=VariationWish(strength=0.5)).variation
+    assert drawn is not None and drawn.seed is not None
+
+
+def test_pipelines_of_their_own_vary_no_seed(studio: Studio) -> None:
+    make_checkpoint("sana", family="sana")
+    assert refused(studio, checkpoint="sana", variation=VariationWish(strength=0.5)) == (
+        "variation cannot be combined with the model sana (sana)"
+    )

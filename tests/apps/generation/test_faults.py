@@ -4,7 +4,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from apps.generation.faults import EXPIRED, FAILURES, HUNG, INTERNAL, QUARANTINED, Failure, failure_of
+from apps.generation.faults import (
+    EXPIRED,
+    FAILURES,
+    HUNG,
+    INTERNAL,
+    QUARANTINED,
+    Failure,
+    RequestUnreadable,
+    failure_of,
+)
 from gpu_runtime import errors
 from gpu_runtime.errors import OutOfMemory, PictureUnusable, RuntimeFault
 
@@ -32,8 +41,10 @@ def test_faults_of_pictures_are_told_in_their_own_words() -> None:
 
 
 def test_the_table_names_nothing_else() -> None:
-    assert {fault for fault in FAILURES if fault.__module__ == errors.__name__} == set(FAILURES)
-    assert set(FAILURES) <= set(runtime_faults())
+    assert {fault for fault in FAILURES if fault.__module__ == errors.__name__} == set(FAILURES) - {
+        RequestUnreadable
+    }
+    assert set(FAILURES) <= {*runtime_faults(), RequestUnreadable}
 
 
 def test_codes_are_unique_and_messages_are_sentences() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from apps.generation.adapters import entries_of
 from apps.generation.infotext import SAMPLER_NAMES, SCHEDULE_NAMES, parameters_text, texts_of
 from apps.generation.resolved import ResolvedRequest
 from apps.generation.used import UsedAdapters, UsedEntry, UsedLora
@@ -22,7 +23,7 @@ def test_every_sampler_and_schedule_has_a_name_of_its_own() -> None:
 
 
 def test_the_text_is_that_of_automatic1111(studio: Studio) -> None:
-    make_adapter("ink")
+    make_adapter("ink", digest="0123456789abcdef" * 4)
     job = studio.submit(
         "a cat, (sitting:1.2)",
         negative_prompt="fog",
@@ -34,12 +35,12 @@ def test_the_text_is_that_of_automatic1111(studio: Studio) -> None:
         schedule=SigmaSchedule.KARRAS,
         loras=(LoraWish(name="ink", scale=0.8),),
     )
-    text = parameters_text(job.resolved, studio.checkpoint, seed=7)
+    text = parameters_text(job.resolved, studio.checkpoint, entries_of([job]), seed=7)
     assert text == (
         "a cat, (sitting:1.2)\n"
         "Negative prompt: fog\n"
         "Steps: 9, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 6.5, Seed: 7, Size: 128x64,"
-        ' Model hash: 0000000000, Model: tiny, Lora hashes: "ink: 0.8", Version: Darkroom'
+        ' Model hash: 0000000000, Model: tiny, Lora hashes: "ink: 0123456789ab", Version: Darkroom'
     )
     assert parse_infotext(text).settings["Seed"] == "7"
 
@@ -51,12 +52,14 @@ def test_each_image_has_its_own_seed_and_no_file_names_our_rows(studio: Studio) 
     resolved = ResolvedRequest(
         **{**_fields(studio.submit(num_images=2, seed=5).resolved), "adapters": adapters}
     )
-    texts = texts_of(resolved, studio.checkpoint)
+    texts = texts_of(resolved, studio.checkpoint, {})
     own = [json.loads(text["darkroom"]) for text in texts]
     assert [each["seed"] for each in own] == [5, 6]
     assert own[0]["software"] == "Darkroom"
     assert "123456" not in str(texts)
     assert "VAE: bright" in texts[0]["parameters"]
+    # Its entry has gone, and with it what its hash was.
+    assert "Lora hashes" not in texts[0]["parameters"]
 
 
 def _fields(resolved: ResolvedRequest) -> dict[str, object]:

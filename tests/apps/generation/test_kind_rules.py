@@ -16,14 +16,17 @@ from apps.generation.wishes import (
     DetectWish,
     ExpandWish,
     FaceSwapWish,
+    FaceWish,
     HiresWish,
     IpAdapterWish,
     LoraWish,
     MaskWish,
+    MixWish,
     OutputWish,
     RefinerWish,
     SafetyWish,
     UpscaleWish,
+    VariationWish,
 )
 from gpu_runtime.messages import Sampler
 from tests.apps.generation.utilities import picture
@@ -36,6 +39,7 @@ PARTS: dict[str, Any] = {
     "mask": PICTURE,
     "references": (PICTURE,),
     "strength": 0.5,
+    "mix": MixWish(),
     "resize": "crop",
     "mask_options": MaskWish(),
     "expand": ExpandWish(left=8),
@@ -46,6 +50,9 @@ PARTS: dict[str, Any] = {
     "upscale": UpscaleWish(),
     "background": BackgroundWish(),
     "face_swap": FaceSwapWish(source=PICTURE),
+    "faces": (FaceWish(),),
+    "variation": VariationWish(),
+    "is_seamless": True,
     "detect": DetectWish(type=ControlType.CANNY),
     "safety": SafetyWish(),
     "text": "a cat",
@@ -60,9 +67,25 @@ PARTS: dict[str, Any] = {
 }
 
 
+EITHER: dict[Kind, dict[str, Any]] = {
+    Kind.EDIT: {"image": PICTURE},
+    Kind.OBJECT_REMOVAL: {"text": "a chair"},
+    Kind.NSFW_CHECK: {"image": PICTURE},
+}
+"""One of two parts that kinds need the one or the other of."""
+
+
 def needed_by(kind: Kind) -> dict[str, Any]:
     fields = {name: PARTS[name] for name in RULES[kind].needs}
-    return {"kind": kind, **fields, **({"image": PICTURE} if kind is Kind.EDIT else {})}
+    return {"kind": kind, **fields, **EITHER.get(kind, {})}
+
+
+def test_a_check_wants_a_picture_or_a_prompt() -> None:
+    GenerationRequest(kind=Kind.NSFW_CHECK, prompt="a cat")
+    GenerationRequest(kind=Kind.NSFW_CHECK, prompt="a cat", image=PICTURE)
+    for blank in ("", "  "):
+        with pytest.raises(InvalidField, match="image is required, or a prompt to check"):
+            GenerationRequest(kind=Kind.NSFW_CHECK, prompt=blank)
 
 
 @pytest.mark.parametrize("kind", list(Kind))
@@ -79,6 +102,23 @@ def test_what_is_missing_is_named(kind: Kind, field: str) -> None:
     with pytest.raises(InvalidField) as refusal:
         GenerationRequest(**fields)
     assert (refusal.value.field, refusal.value.problem) == (field, "is required")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"strength": None}, "strength is required where the image is mixed in"),
+        ({"strength": 0.2}, "mix_until must be at most the strength, 0.2, not 0.3"),
+        ({"refiner": PARTS["refiner"]}, "refiner cannot be combined with mixing the image in"),
+        ({"kind": Kind.INPAINT, "mask": PICTURE}, "mix has no meaning for inpaint: leave it out"),
+    ],
+)
+def test_what_does_not_go_with_mixing(fields: dict[str, Any], message: str) -> None:
+    mixed = needed_by(Kind.IMG2IMG) | {"strength": 0.5, "mix": MixWish()}
+    assert GenerationRequest(**mixed).mix == MixWish(share=0.5, until=0.3)
+    with pytest.raises(InvalidField) as refusal:
+        GenerationRequest(**(mixed | fields))
+    assert str(refusal.value) == message
 
 
 @pytest.mark.parametrize("kind", list(Kind))
@@ -111,6 +151,10 @@ def test_figures_that_clients_always_send_are_taken_with_every_kind() -> None:
         ({"kind": Kind.UPSCALE, "num_images": 2}, "num_images must be 1 for upscale"),
         ({"kind": Kind.EDIT, "image": None}, "image is required"),
         (
+            {"kind": Kind.OBJECT_REMOVAL, "text": " "},
+            "mask is required, or a text that names what is to go",
+        ),
+        (
             {"kind": Kind.CONTROLNET, "mask": PICTURE},
             "mask needs an image whose part it marks",
         ),
@@ -128,7 +172,7 @@ def test_figures_that_clients_always_send_are_taken_with_every_kind() -> None:
             {"kind": Kind.REMOVE_BACKGROUND, "output": OutputWish(media_type="image/jpeg")},
             "output_media_type must not be image/jpeg for a transparent background: use PNG",
         ),
-        ({"kind": Kind.EDIT, "references": (PICTURE,) * 11}, "references must be at most 10, not 11"),
+        ({"kind": Kind.EDIT, "references": (PICTURE,) * 17}, "references must be at most 16, not 17"),
         ({"kind": Kind.IMG2IMG, "strength": 1.1}, "strength must be 0.0 to 1.0, not 1.1"),
         ({"kind": Kind.IMG2IMG, "strength": float("nan")}, "strength must be 0.0 to 1.0, not nan"),
     ],
@@ -167,10 +211,15 @@ def test_what_is_transparent_may_be_put_on_a_colour_or_saved_as_a_mask() -> None
         (lambda: UpscaleWish(width=8193), "upscale_width must be 1 to 8192, not 8193"),
         (lambda: HiresWish(scale=1.0), "hires_scale must be above 1 and at most 4, not 1.0"),
         (lambda: HiresWish(strength=0.0), "hires_strength must be above 0 and at most 1, not 0.0"),
+        (lambda: VariationWish(seed=-1), "variation_seed must be 0 to 4294967295, not -1"),
+        (lambda: VariationWish(strength=1.5), "variation_strength must be 0.0 to 1.0, not 1.5"),
+        (lambda: VariationWish(from_width=512), "variation_from_height is required beside the other side"),
         (
-            lambda: HiresWish(upscaler="4x-UltraSharp"),
-            "hires_upscaler must be latent or lanczos, not 4x-UltraSharp; ask for upscale to use a model",
+            lambda: VariationWish(from_width=32, from_height=64),
+            "variation_from_width must be 64 to 2048, not 32",
         ),
+        (lambda: FaceWish(visibility=2), "face_visibility must be 0.0 to 1.0, not 2"),
+        (lambda: FaceWish(weight=-0.1), "face_weight must be 0.0 to 1.0, not -0.1"),
         (
             lambda: RefinerWish(checkpoint="r", switch_at=1.0),
             "refiner_switch_at must be above 0 and below 1, not 1.0",

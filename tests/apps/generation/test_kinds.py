@@ -107,6 +107,7 @@ def everything() -> list[Made]:
             sizes=[(320, 240)],
         ),
         Made(kind=Kind.OBJECT_REMOVAL, fields={"image": photograph, "mask": mask}, sizes=[(320, 240)]),
+        Made(kind=Kind.OBJECT_REMOVAL, fields={"image": photograph, "text": "a chair"}, sizes=[(320, 240)]),
         Made(
             kind=Kind.FACE_SWAP,
             fields={"image": photograph, "face_swap": FaceSwapWish(source=mask, which=FaceChoice.ALL)},
@@ -150,7 +151,7 @@ def test_words_and_findings_are_kept_with_the_job(live: Studio, make_pump: MakeP
     make_utilities(is_complete=True)
     image, swap = photo(), FaceSwapWish(source=photo(width=64))
     caption = live.submit(kind=Kind.CAPTION, checkpoint="", image=image)
-    score = live.submit(kind=Kind.NSFW_CHECK, checkpoint="", image=image)
+    score = live.submit("", kind=Kind.NSFW_CHECK, checkpoint="", image=image)
     swapped = live.submit(kind=Kind.FACE_SWAP, checkpoint="", image=image, face_swap=swap)
     make_pump().run_until(lambda: all(reread(job).is_terminal for job in (caption, score, swapped)))
     assert reread(caption).result == {"caption": "a test card", "notes": {"caption": "a test card"}}
@@ -159,6 +160,25 @@ def test_words_and_findings_are_kept_with_the_job(live: Studio, make_pump: MakeP
         "safety": {"images": "passed"},
     }
     assert reread(swapped).result == {"notes": {"faces": 1, "faces_found": 1, "chosen_by": "size"}}
+
+
+def test_a_prompt_is_checked_without_a_picture_and_beside_one(live: Studio, make_pump: MakePump) -> None:
+    make_utilities()
+    jobs = [
+        live.submit("a nude woman", kind=Kind.NSFW_CHECK, checkpoint=""),
+        live.submit("a red fox", kind=Kind.NSFW_CHECK, checkpoint="", image=photo()),
+    ]
+    make_pump().run_until(lambda: all(reread(job).is_terminal for job in jobs))
+    alone, both = map(reread, jobs)
+    assert (alone.state, both.state) == ("succeeded", "succeeded")
+    judged = {"rule": "off", "prompt": "flagged", "terms": ["nude"]}
+    assert alone.result == {"safety": judged}
+    assert both.result["safety"] == {"rule": "off", "prompt": "passed", "terms": [], "images": "passed"}
+    assert both.result["notes"]["nsfw"] == 0.0
+    assert files(alone) == files(both) == []
+    assert alone.progress_step == alone.progress_total > 0
+    assert usage(live.account) == (0, 2)
+    assert_invariants_hold()
 
 
 def test_what_follows_an_image_is_done_to_each(live: Studio, make_pump: MakePump) -> None:

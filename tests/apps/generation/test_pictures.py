@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import os
-import resource
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -39,6 +38,7 @@ from tests.apps.generation.hostile_pictures import CASES, Case, Refused, Taken, 
 from tests.apps.generation.studio import Studio, claim_one, finish
 from tests.clocks import FrozenClock
 from tests.factories import write_artifact
+from tests.harness.peaks import measured_peak
 
 LIMIT_S = 0.1
 MEMORY_KB = 60_000
@@ -56,10 +56,10 @@ def opened(picture: StoredPicture) -> Image.Image:
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_hostile_pictures_end_well(case: Case, clock: FrozenClock) -> None:
     data = case.make()
-    before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    started = time.process_time()
-    outcome = _outcome(data, clock)
-    took_s = time.process_time() - started
+    with measured_peak() as peak:
+        started = time.process_time()
+        outcome = _outcome(data, clock)
+        took_s = time.process_time() - started
     if isinstance(case.outcome, Refused):
         assert case.outcome.problem in str(outcome)
         assert str(outcome).startswith("image ")
@@ -67,7 +67,15 @@ def test_hostile_pictures_end_well(case: Case, clock: FrozenClock) -> None:
         assert isinstance(outcome, StoredPicture), outcome
         _assert_alike(outcome, case.outcome)
     assert took_s < LIMIT_S
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb < MEMORY_KB
+    assert peak.growth_kb < MEMORY_KB
+
+
+def test_a_flood_of_pixels_would_be_seen_after_a_larger_one() -> None:
+    flood = saved(Image.new("RGB", (6000, 6000)), "PNG")
+    for _ in range(2):
+        with measured_peak() as peak:
+            Image.open(io.BytesIO(flood)).load()
+        assert peak.growth_kb > MEMORY_KB
 
 
 def test_there_are_enough_of_them() -> None:

@@ -12,6 +12,8 @@ from PIL import Image
 
 from apps.artifacts.models import Artifact
 from apps.artifacts.store import write_image
+from apps.audit.models import AuditEvent
+from apps.audit.refs import Ref
 from apps.core.clock import now
 from apps.core.listen import Listener, ListenerLost
 from apps.generation import drain, heartbeat, pump_session
@@ -22,8 +24,9 @@ from apps.generation.image_requests import request_id_of, runtime_priority
 from apps.generation.lifecycle import lease_of
 from apps.generation.models import GenerationJob, GpuWorker
 from apps.generation.pictures import BytesSource, take_picture
+from apps.generation.queue_control import restart_workers
 from apps.generation.services import cancel_job
-from apps.generation.watchdog import EXIT_DEVICE_LOST
+from apps.generation.watchdog import EXIT_DEVICE_LOST, EXIT_RESTARTED
 from apps.generation.wishes import DetectWish
 from apps.generation.work_plan import work_request
 from apps.generation.workers import worker_name
@@ -60,6 +63,8 @@ from tests.apps.generation.studio import (
     trail,
     usage,
 )
+
+OPERATOR = Ref(kind="user", id=1, label="otto")
 
 
 def slow_engine(step_ms: float = 4.0) -> ScriptedEngine:
@@ -229,6 +234,32 @@ def test_a_request_the_engine_refuses_fails_and_its_neighbour_runs(live: Studio,
     pump.run_until(lambda: has_ended(accepted))
     assert states(refused, accepted) == ["failed", "succeeded"]
     assert reread(refused).error_code == "unsupported_combination"
+    assert_invariants_hold()
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"from_a_later_version": True},
+        {"tier": "of a later version"},
+        {"adapters": {"loras": [{"scale": 1.0}]}},
+    ],
+    ids=["unknown field", "unknown value", "missing field"],
+)
+def test_a_stored_request_that_cannot_be_read_fails_its_job_alone(
+    broken: dict[str, Any], live: Studio, make_pump: MakePump
+) -> None:
+    before, unreadable, after = (live.submit(prompt) for prompt in ("before", "from later", "after"))
+    GenerationJob.objects.filter(pk=unreadable.pk).update(request=unreadable.request | broken)
+    engine = ScriptedEngine()
+    # A second engine is not to be had: the first must outlive it.
+    make_pump(iter([engine]).__next__).run_until(lambda: has_ended(before, unreadable, after))
+    assert states(before, unreadable, after) == ["succeeded", "failed", "succeeded"]
+    row = reread(unreadable)
+    assert (row.error_code, row.attempt, row.crashes) == ("request_unreadable", 1, 0)
+    assert "send it again" in row.error_message
+    assert [reread(job).attempt for job in (before, after)] == [1, 1]
+    assert usage(live.account) == (0, 2)
     assert_invariants_hold()
 
 
@@ -493,6 +524,33 @@ def test_a_lost_device_ends_the_process(
     with pytest.raises(Left):
         pump.run_until(lambda: False)
     assert statuses == [(EXIT_DEVICE_LOST, "device_lost")] == [(70, "device_lost")]
+
+
+def test_a_restart_lets_running_jobs_finish_and_ends_the_process(
+    live: Studio, make_pump: MakePump, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    class Left(BaseException):
+        pass
+
+    def leave(status: int, **cause: Failure) -> None:
+        assert (status, cause) == (EXIT_RESTARTED, {})
+        raise Left
+
+    settings.DRAIN_GRACE_S = PATIENCE_S
+    running = live.submit(steps=20)
+    pump = make_pump(slow_engine)
+    monkeypatch.setattr(pump.watchdog, "leave", leave)
+    pump.run_until(lambda: has_begun(running))
+
+    assert restart_workers(actor=OPERATOR, now=now()) == 1
+    late = live.submit()
+    with pytest.raises(Left):
+        pump.run_slice(seconds=PATIENCE_S)
+
+    assert states(running, late) == ["succeeded", "queued"]
+    assert (worker_row_state(), pump.session) == ("stopped", None)
+    [event] = AuditEvent.objects.filter(name="generation.worker.restarted")
+    assert (event.actor_label, event.subject_id) == ("otto", str(worker_row().pk))
 
 
 def test_a_farewell_hands_back_what_runs_and_delivers_what_is_done(

@@ -103,6 +103,32 @@ def test_the_text_of_a_mask_is_a_prompt_too(studio: Studio) -> None:
         studio.submit("", kind=Kind.MASK, checkpoint="", image=picture(), text="the nude woman")
 
 
+@pytest.mark.parametrize(
+    ("rule_there", "prompt", "said"),
+    [
+        (SafetyRule.OFF, "a woman on a sofa", "passed"),
+        (SafetyRule.OFF, UNDRESSED, "flagged"),
+        (SafetyRule.FLAG, UNDRESSED, "flagged"),
+        (SafetyRule.BLOCK, UNDRESSED, "blocked"),
+        (SafetyRule.OFF, "a nude child", "blocked"),
+    ],
+)
+def test_a_check_of_a_prompt_says_what_would_become_of_it(
+    studio: Studio, rule_there: SafetyRule, prompt: str, said: str
+) -> None:
+    rule(studio, rule_there)
+    job = reread(studio.submit(prompt, kind=Kind.NSFW_CHECK, checkpoint=""))
+    assert (job.result["safety"]["rule"], job.result["safety"]["prompt"]) == (rule_there.value, said)
+    assert bool(job.result["safety"]["terms"]) == (said != "passed")
+    # Words need no network.
+    assert job.resolved.check is None
+
+
+def test_a_check_of_a_picture_alone_says_nothing_of_a_prompt(studio: Studio) -> None:
+    make_utilities()
+    assert studio.submit("", kind=Kind.NSFW_CHECK, checkpoint="", image=picture()).result == {}
+
+
 def test_an_image_that_is_blocked_costs_nothing_and_says_so(studio: Studio, clock: FrozenClock) -> None:
     make_utilities()
     rule(studio, SafetyRule.BLOCK)

@@ -11,7 +11,7 @@ import pytest
 from apps.generation.choices import ControlType, Kind
 from apps.generation.resolved import DIGESTS, ResolvedRequest
 from apps.generation.stored_json import from_json, to_json
-from apps.generation.wishes import ControlWish, ExpandWish, MaskWish
+from apps.generation.wishes import ControlWish, ExpandWish, HiresWish, MaskWish, UpscaleWish
 from tests.apps.generation.studio import Studio, reread
 from tests.apps.generation.utilities import make_utilities, picture
 from tests.factories import make_adapter
@@ -98,3 +98,19 @@ def test_a_picture_in_any_part_of_a_request_is_found(studio: Studio) -> None:
     job = studio.submit(kind=Kind.OUTPAINT, image=picture(9), expand=ExpandWish(left=8))
     assert list(job.resolved.pictures) == [picture(9).digest]
     assert studio.submit().resolved.pictures == {}
+
+
+def test_a_new_field_that_nobody_uses_is_not_written_at_any_depth(studio: Studio) -> None:
+    """A worker of the version before refuses fields that it does not know."""
+    make_utilities()
+    job = studio.submit(hires=HiresWish(), upscale=UpscaleWish(upscaler="lanczos", factor=2))
+    assert job.request["hires"].keys() == {
+        "width",
+        "height",
+        "steps",
+        "strength",
+        "enlarges_latents",
+        "output_width",
+        "output_height",
+    }
+    assert job.request["upscale"].keys() == {"width", "height"}

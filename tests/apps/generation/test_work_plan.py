@@ -8,12 +8,13 @@ import pytest
 
 from apps.core import clock
 from apps.generation.adapters import entries_of
-from apps.generation.choices import ControlType, Fill, Kind, Replacement, Resize
+from apps.generation.choices import Balance, ControlType, Fill, Kind, Replacement, Resize
 from apps.generation.picture_store import keep_picture
 from apps.generation.wishes import (
     BackgroundWish,
     ControlWish,
     ExpandWish,
+    FaceWish,
     HiresWish,
     IpAdapterWish,
     MaskWish,
@@ -22,9 +23,10 @@ from apps.generation.wishes import (
     SafetyWish,
     StoredPicture,
     UpscaleWish,
+    VariationWish,
 )
 from apps.generation.work_plan import work_request
-from gpu_runtime.messages import HiresFix, PromptStyle, Tier
+from gpu_runtime.messages import ControlBalance, Enlarging, HiresFix, PromptStyle, SeedVariation, Tier
 from gpu_runtime.work import COMPOSITE, GENERATED, Made, Operation, WorkRequest
 from gpu_runtime.workshop.checking import require_sound
 from tests.apps.generation.studio import Studio, reread
@@ -228,7 +230,7 @@ def test_what_follows_comes_in_its_order(studio: Studio) -> None:
     ]
     check, upscale, background = request.after
     assert check.settings == {"threshold": 0.5, "replacement": "blur", "is_blocking": False}
-    assert upscale.settings == {"width": 128, "height": 128, "is_face_enhanced": False}
+    assert upscale.settings == {"width": 128, "height": 128}
     assert upscale.assets["model"].details == {"scale": 4}
     assert background.settings["alpha_matting"] is True
     assert background.assets["model"].digest == utilities["mediapipe-selfie-segmentation"].digest
@@ -260,7 +262,7 @@ def test_every_option_of_denoising_reaches_the_engine(studio: Studio) -> None:
     [adapter] = image.ip_adapters
     assert (adapter.path, adapter.encoder_path) == ("/nowhere/plus/weights.safetensors", encoder.path)
     assert len(adapter.images) == 2 and adapter.scale == 0.8
-    assert image.hires == HiresFix(width=768, height=384, strength=0.5, steps=12, enlarges_latents=True)
+    assert image.hires == HiresFix(width=768, height=384, strength=0.5, steps=12, enlarging=Enlarging.LATENTS)
     assert (image.output_width, image.output_height) == (768, 384)
     assert (image.clip_skip, image.prompt_style, image.tier) == (2, PromptStyle.WEIGHTED, Tier.EXACT)
     assert request.wants_previews and image.wants_previews
@@ -268,3 +270,92 @@ def test_every_option_of_denoising_reaches_the_engine(studio: Studio) -> None:
     assert "Refiner: second, Refiner switch at: 0.7" in texts["parameters"]
     assert "Clip skip: 3" in texts["parameters"]
     assert "Hires resize: 768x384, Hires steps: 12, Hires upscaler: Latent" in texts["parameters"]
+
+
+def test_what_is_to_be_removed_is_found_by_its_name(studio: Studio) -> None:
+    make_adapter("finder", kind="preprocessor", family="", variant="text_mask")
+    request = planned(studio, kind=Kind.OBJECT_REMOVAL, checkpoint="", image=stored("a"), text="a chair")
+    assert steps(request.before) == [
+        "mask.from_text(source) -> found",
+        "mask.prepare(found) -> mask",
+        "mask.erase(source, mask) -> erased",
+    ]
+    assert request.before[0].settings == {"text": "a chair"}
+    assert request.before[1].settings == {"width": 320, "height": 240, "grow": 5}
+    assert request.before[0].assets["model"].name == "finder"
+
+
+def test_faces_are_restored_before_the_upscale_or_after_it(studio: Studio) -> None:
+    make_utilities()
+    make_adapter("gfpgan", kind="face", family="", variant="gfpgan")
+    request = planned(
+        studio,
+        faces=(FaceWish(visibility=0.8), FaceWish(is_after_upscale=True, weight=0.1)),
+        upscale=UpscaleWish(factor=2),
+        safety=SafetyWish(is_checked=True),
+    )
+    assert steps(request.after) == [
+        "safety.check(image) -> image",
+        "faces.restore(image) -> image",
+        "upscale(image) -> image",
+        "faces.restore(image) -> image",
+    ]
+    assert [request.after[place].settings for place in (1, 3)] == [
+        {"visibility": 0.8, "weight": 0.5},
+        {"visibility": 1.0, "weight": 0.1},
+    ]
+    assert set(request.after[1].assets) == {"model", "detector", "mesh"}
+    [texts] = request.encoding.texts
+    assert "Face restoration: gfpgan, gfpgan" in texts["parameters"].replace('"', "")
+    assert "entry_id" not in texts["darkroom"]
+
+
+def test_an_upscaler_enlarges_between_the_passes_of_a_hires_fix(studio: Studio) -> None:
+    utilities = make_utilities()
+    request = planned(
+        studio, width=64, height=64, hires=HiresWish(scale=2.0, steps=9, upscaler="realesrgan-x4plus")
+    )
+    assert steps(request.between) == ["upscale(image) -> image"]
+    assert request.between[0].settings == {"width": 128, "height": 128}
+    assert request.between[0].assets["model"].digest == utilities["realesrgan-x4plus"].digest
+    assert request.image is not None and request.image.hires is not None
+    assert request.image.hires.enlarging is Enlarging.OPERATIONS
+    assert request.after == ()
+    [texts] = request.encoding.texts
+    assert "Hires upscaler: realesrgan-x4plus" in texts["parameters"]
+    assert "entry_id" not in texts["darkroom"]
+
+
+def test_variations_seams_and_balances_reach_the_engine(studio: Studio) -> None:
+    make_adapter("edges", kind="controlnet", variant="canny")
+    picture = stored("c")
+    request = planned(
+        studio,
+        kind=Kind.CONTROLNET,
+        controls=(
+            ControlWish(picture=picture, type=ControlType.CANNY, is_hint=True, balance=Balance.CONTROL),
+        ),
+        is_seamless=True,
+        seed=3,
+        num_images=2,
+        variation=VariationWish(seed=10, strength=0.25, from_width=64, from_height=128),
+    )
+    image = request.image
+    assert image is not None and image.is_seamless
+    assert image.controls[0].balance is ControlBalance.CONTROL
+    assert image.seeds == (3, 3)
+    assert image.variation == SeedVariation(seeds=(10, 11), strength=0.25, size=(64, 128))
+    for number, texts in enumerate(request.encoding.texts):
+        parameters = texts["parameters"]
+        assert f"Variation seed: {10 + number}, Variation seed strength: 0.25" in parameters
+        assert "Seed resize from: 64x128" in parameters
+        assert "Tiling: True" in parameters
+        assert "Control Mode: ControlNet is more important" in parameters
+
+
+def test_noise_of_another_size_alone_leaves_the_seeds(studio: Studio) -> None:
+    wish = VariationWish(from_width=128, from_height=64)
+    image = planned(studio, seed=3, num_images=2, variation=wish).image
+    assert image is not None
+    assert image.seeds == (3, 4)
+    assert image.variation == SeedVariation(seeds=(3, 4), strength=0.0, size=(128, 64))

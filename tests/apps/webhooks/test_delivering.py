@@ -64,11 +64,16 @@ def test_a_message_arrives_signed_and_is_on_record(office: PostOffice, receiver:
 def test_what_fails_is_tried_again_with_the_same_id_and_body(
     office: PostOffice, receiver: Receiver, settings: Any, fate: Fate, status: int | None, error: str
 ) -> None:
-    settings.WEBHOOK_TIMEOUT_S = 0.3
+    # Short for what hangs alone: on a busy machine an answer takes its time.
+    timeouts_s = iter([0.3 if fate.hangs_s else 30.0, 30.0])
     receiver.script = [fate]
     queued = office.queue()
 
-    assert office.deliver() == 2
+    def send_in_time(letter: Letter) -> Outcome:
+        settings.WEBHOOK_TIMEOUT_S = next(timeouts_s)
+        return send(letter)
+
+    assert office.deliver(send=send_in_time) == 2
 
     first, second = receiver.requests
     assert (first.event_id, first.body) == (second.event_id, second.body)
@@ -195,51 +200,61 @@ def test_a_rolled_back_event_is_not_told(office: PostOffice, receiver: Receiver)
     assert receiver.requests == []
 
 
-def test_a_hanging_endpoint_takes_its_places_and_no_more(office: PostOffice, receiver: Receiver) -> None:
-    receiver.by_path["/hangs"] = Fate(hangs_s=1.0)
+def test_a_hanging_endpoint_takes_its_places_and_no_more(
+    office: PostOffice, receiver: Receiver, settings: Any
+) -> None:
+    # What has hung is not due again within the test: the deliverer would stay for it, pauses included.
+    settings.WEBHOOK_RETRY_S = (3600,)
+    settings.WEBHOOK_TIMEOUT_S = 60.0
+    receiver.by_path["/hangs"] = Fate(hangs_s=60.0)
     for number in range(12):
         office.queue("/hangs")
         office.queue(f"/fine/{number}")
     worker = threading.Thread(target=_deliver_in_thread, args=[office])
     worker.start()
     try:
-        wait_until(lambda: len(receiver.taken()) == 12, what="the others' messages", timeout_s=10)
-        assert sum(got.path == "/hangs" for got in receiver.requests) <= 4
+        wait_until(lambda: len(receiver.taken()) == 12, what="the others' messages", timeout_s=60)
+        assert sum(got.path == "/hangs" for got in receiver.requests) == 4
     finally:
         Delivery.objects.filter(state="waiting").delete()
+        receiver.let_go()
         worker.join()
-    assert receiver.most_at_once["/hangs"] <= 4
+    assert receiver.most_at_once["/hangs"] == 4
 
 
-def test_the_second_deliverer_leaves_at_once(office: PostOffice, receiver: Receiver) -> None:
-    receiver.script = [Fate(hangs_s=1.0)]
+def test_the_second_deliverer_leaves_at_once(office: PostOffice, receiver: Receiver, settings: Any) -> None:
+    settings.WEBHOOK_TIMEOUT_S = 60.0
+    receiver.script = [Fate(hangs_s=60.0)]
     office.queue()
     worker = threading.Thread(target=_deliver_in_thread, args=[office])
     worker.start()
     try:
-        wait_until(lambda: receiver.requests, what="the first attempt", timeout_s=10)
+        wait_until(lambda: receiver.requests, what="the first attempt", timeout_s=60)
         assert is_at_work()
         assert office.deliver() == 0
     finally:
+        receiver.let_go()
         worker.join()
     assert not is_at_work()
 
 
 def test_a_turn_that_ends_hands_over_while_its_last_answer_is_waited_for(
-    office: PostOffice, receiver: Receiver
+    office: PostOffice, receiver: Receiver, settings: Any
 ) -> None:
-    receiver.script = [Fate(hangs_s=1.5)]
+    settings.WEBHOOK_TIMEOUT_S = 60.0
+    receiver.script = [Fate(hangs_s=60.0)]
     slow = office.queue("/slow")
     worker = threading.Thread(target=_deliver_in_thread, args=[office], kwargs={"turn_s": 0.3})
     worker.start()
     try:
-        wait_until(lambda: receiver.requests, what="the first attempt", timeout_s=10)
-        wait_until(lambda: not is_at_work(), what="the end of the turn", timeout_s=10)
+        wait_until(lambda: receiver.requests, what="the first attempt", timeout_s=60)
+        wait_until(lambda: not is_at_work(), what="the end of the turn", timeout_s=60)
         fine = office.queue("/fine")
         assert office.deliver() >= 1
         assert reread(fine).state == "delivered"
         assert reread(slow).state == "sending", "a living session's attempt was taken from it"
     finally:
+        receiver.let_go()
         worker.join()
     assert reread(slow).state == "waiting"
     assert statuses(slow) == [None]
@@ -258,10 +273,11 @@ def test_an_attempt_that_does_not_end_is_left_to_the_next_session(
 
     assert office.deliver(send=waits_for_a_resolver, turn_s=0.1) == 0
     assert reread(queued).state == "sending"
+    settings.WEBHOOK_TIMEOUT_S = 30.0
     assert office.deliver() == 1
     assert reread(queued).state == "delivered"
     resolved.set()
-    wait_until(lambda: len(receiver.requests) == 2, what="the late attempt", timeout_s=10)
+    wait_until(lambda: len(receiver.requests) == 2, what="the late attempt", timeout_s=60)
     assert statuses(queued) == [200]
 
 

@@ -15,10 +15,12 @@ from apps.catalog.choices import ImportSource, Visibility
 from apps.catalog.imports.conversion import Converted
 from apps.catalog.imports.options import ImportOptions
 from apps.catalog.imports.progress import Progress
+from apps.catalog.imports.services import retry_import
 from apps.catalog.models import CatalogEntry, ModelImport
-from apps.core.errors import InvalidField
+from apps.core import clock
+from apps.core.errors import Conflict, InvalidField
 from gpu_runtime.weights.store import Store
-from tests.apps.catalog.imports.studio import TOOLS, bring_in, submit
+from tests.apps.catalog.imports.studio import OPERATOR, TOOLS, bring_in, run, submit
 from tests.apps.catalog.imports.weights_files import safetensors_bytes
 from tests.factories import make_account, make_adapter
 from tests.gpu_runtime.onnx_files import write_cut_out
@@ -221,3 +223,14 @@ def test_rows_of_earlier_versions_say_nothing_of_details() -> None:
     values = ImportOptions(source=ImportSource.HUB, address="lab/cut").to_json()
     del values["details"]
     assert ImportOptions.from_json(values).details == {}
+
+
+def test_options_of_a_later_version_fail_their_import_alone_and_by_name(tmp_path: Path) -> None:
+    row = submit(ImportOptions(source=ImportSource.FOLDER, address=str(cut_out(tmp_path)), is_anywhere=True))
+    row.options["from_later"] = True
+    row.save(update_fields=["options"])
+    ended = run(row)
+    assert (ended.state, ended.error_code) == ("failed", "newer_version")
+    assert "from_later" in ended.error_message
+    with pytest.raises(Conflict, match="from_later"):
+        retry_import(model_import=ended, actor=OPERATOR, now=clock.now())
