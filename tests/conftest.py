@@ -16,6 +16,11 @@ from typing import Any
 
 import pytest
 
+OBJECTS_BETWEEN_COLLECTIONS = 50_000
+"""Of garbage collection; Python's 700 are for processes that hold little."""
+# Collecting tests imports torch and diffusers: a quarter of that time was spent looking for garbage.
+gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS, *gc.get_threshold()[1:])
+
 # Settings are read once, on import: everything they require stands before `django.setup()`.
 HOME = Path(tempfile.mkdtemp(prefix="darkroom-tests-"))
 os.environ["DARKROOM_HOME"] = str(HOME)
@@ -35,16 +40,30 @@ from django.conf import settings as django_settings  # noqa: E402
 
 # A real hash costs a quarter of a second by design, once for each test with the cast.
 django_settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+# Each new test client would look through the console's static files, 150 of them, which no test asks for.
+django_settings.WHITENOISE_USE_FINDERS = False
 django.setup()
 
 from tests.cast import Cast, assemble_cast  # noqa: E402
 from tests.clocks import FrozenClock  # noqa: E402
-from tests.slowest_first import slowest_first  # noqa: E402
+from tests.slowest_first import scope_of, slowest_first  # noqa: E402
 
 LOOPBACK = ("127.", "localhost", "::1")
 
-OBJECTS_BETWEEN_COLLECTIONS = 50_000
-"""Of garbage collection; Python's 700 are for processes that hold little."""
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """As `--dist=loadfile`, but that files which share a set-up go to one process together."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    # Here and not above: without pytest-xdist nobody asks.
+    from xdist.scheduler import LoadFileScheduling
+
+    class LoadSharedFiles(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return scope_of(nodeid)
+
+    return LoadSharedFiles(config, log)
 
 
 @pytest.hookimpl(trylast=True)
@@ -61,7 +80,6 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS, *gc.get_threshold()[1:])
 
 
 def pytest_unconfigure() -> None:

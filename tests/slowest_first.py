@@ -1,6 +1,7 @@
 """The order of files in a parallel run: those that take longest begin, so that none is left alone at the end.
 
-By itself pytest-xdist begins with the files of most tests, and some of the longest have but two.
+By itself pytest-xdist begins with the files of most tests, and some of the longest have but two. It hands out
+whole files, since tests of a file share what is slow to set up; a few files share it among them, too.
 """
 
 from __future__ import annotations
@@ -11,6 +12,11 @@ from typing import Final
 
 SLOWEST: Final = (
     "tests/acceptance/test_every_family.py",
+    "tests/acceptance/test_openai_client.py",
+    "tests/acceptance/test_modelslab_py.py",
+    "tests/acceptance/test_a1111_client.py",
+    "tests/acceptance/test_webuiapi.py",
+    "tests/acceptance/test_first_image.py",
     "tests/drills/test_kill_drills.py",
     "tests/gpu_runtime/test_equality_matrix.py",
     "tests/gpu_runtime/test_starter_model.py",
@@ -21,11 +27,9 @@ SLOWEST: Final = (
     "tests/gpu_runtime/test_import_child_single_files.py",
     "tests/drills/test_freeze_drills.py",
     "tests/drills/test_webhook_drills.py",
-    "tests/acceptance/test_openai_client.py",
-    "tests/acceptance/test_modelslab_py.py",
-    "tests/acceptance/test_a1111_client.py",
     "tests/apps/api/test_schemathesis.py",
-    "tests/acceptance/test_first_image.py",
+    "tests/guides/test_samples.py",
+    "tests/client/test_live.py",
     "tests/gpu_runtime/test_equality.py",
     "tests/gpu_runtime/test_lora_equality.py",
     "tests/acceptance/test_air_gapped.py",
@@ -57,6 +61,24 @@ SLOWEST: Final = (
     "tests/apps/generation/test_imported_models.py",
 )
 """More than about eight seconds each, longest first; a wrong place costs time and nothing else."""
+
+SHARED_QUICKSTART: Final = (
+    "tests/acceptance/test_openai_client.py",
+    "tests/acceptance/test_modelslab_py.py",
+    "tests/acceptance/test_a1111_client.py",
+    "tests/acceptance/test_webuiapi.py",
+    "tests/acceptance/test_first_image.py",
+)
+"""One process runs these after each other, on one `deploy/quickstart`: each would cost 20 s of its own.
+
+The last one ends it. Without pytest-xdist, or in another order, the next file starts another.
+"""
+
+
+def scope_of(nodeid: str) -> str:
+    """What pytest-xdist gives to one process as a whole: the file, or the files that share a quickstart."""
+    file = nodeid.partition("::")[0]
+    return SHARED_QUICKSTART[0] if file in SHARED_QUICKSTART else file
 
 
 def slowest_first(nodeids: Sequence[str]) -> list[int]:

@@ -17,6 +17,8 @@ from apps.core.errors import BodyTooLarge, MalformedBody
 
 JsonObject = dict[str, object]
 
+# As PHP and what speaks to it write a list in a form.
+LIST_MARK = "[]"
 FORM_TYPES = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
 
 
@@ -60,11 +62,17 @@ def _read_form(request: HttpRequest) -> JsonObject:
     repeated = _repeated(form)
     if repeated:
         raise MalformedBody(problem=f"names the field {json.dumps(repeated[:40])} more than once")
-    return {name: form[name] for name in form}
+    return {
+        name.removesuffix(LIST_MARK): values if name.endswith(LIST_MARK) else values[0]
+        for name, values in form.lists()
+    }
 
 
 def _repeated(form: QueryDict) -> str:
-    return next((name for name, values in form.lists() if len(values) > 1), "")
+    """A name that stands there twice; with brackets behind it it is a list's."""
+    plain = [name for name, values in form.lists() if len(values) > 1 and not name.endswith(LIST_MARK)]
+    both = [name for name in form if f"{name}{LIST_MARK}" in form]
+    return next(iter(plain + both), "")
 
 
 def parse_object(body: bytes) -> JsonObject:

@@ -12,6 +12,8 @@ from apps.apikeys.models import ApiKey
 from apps.apikeys.services import authenticate
 
 BEARER = "bearer "
+KEY_MISSING = "An API key is required: send it as `Authorization: Bearer <key>`."
+"""What dialects say whose bodies have no place for a key."""
 
 
 def identify_caller(request: HttpRequest, fields: Mapping[str, object], *, now: datetime) -> ApiKey:

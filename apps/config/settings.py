@@ -38,6 +38,9 @@ PORT = env_int("DARKROOM_PORT", 8000, minimum=1, maximum=65535)
 BASE_URL = env_str("DARKROOM_BASE_URL", f"http://127.0.0.1:{PORT}").rstrip("/")
 # Host names the web process answers to.
 ALLOWED_HOSTS = env_list("DARKROOM_ALLOWED_HOSTS", "*")
+# Whether the API reference and the guides are open to whoever reaches the server; they tell of the product
+# and nothing of this installation. If not, they want a session of the console or an API key.
+PUBLIC_DOCS = env_bool("DARKROOM_PUBLIC_DOCS", True)
 # Tracebacks in responses. Never on a machine others can reach.
 DEBUG = env_bool("DARKROOM_DEBUG", False)
 
@@ -209,6 +212,8 @@ WEBHOOK_BODIES = {
     "native": "apps.api.native.webhooks_render.webhook_body",
     "test": "apps.webhooks.bodies.test_body",
 }
+# Who hears of the ends of imports that have a webhook; see apps/catalog/imports/announcing.py.
+IMPORT_ENDED = "apps.generation.announcing.announce_import_end"
 
 # --- GPU worker ---
 

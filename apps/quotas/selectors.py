@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 
 from apps.accounts.models import Account
 from apps.core.clock import day_end, quota_day
@@ -39,3 +39,21 @@ def get_usage(*, account: Account, entitlements: Entitlements, now: datetime) ->
         remaining=remaining,
         resets_at=day_end(day, zone=account.time_zone),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayUsage:
+    """One day of the account's time zone."""
+
+    day: date
+    calls: int
+    """Whose job succeeded."""
+
+
+def list_days(*, account: Account, now: datetime, count: int) -> list[DayUsage]:
+    """The last `count` days, today first; days without calls are there, too. One query."""
+    today = quota_day(now, zone=account.time_zone)
+    days = [today - timedelta(days=back) for back in range(count)]
+    rows = DailyUsage.objects.filter(account=account, day__gte=days[-1]).values_list("day", "settled")
+    settled = dict(rows)
+    return [DayUsage(day=day, calls=settled.get(day, 0)) for day in days]

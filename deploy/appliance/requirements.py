@@ -14,6 +14,8 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONSTRAINTS = REPOSITORY / "deploy" / "constraints.txt"
+CLIENT = REPOSITORY / "apps" / "client" / "pyproject.toml"
+"""Of the client, which is installed where it lies: its code is current at once, its metadata are not."""
 
 _EXTRAS_OF = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)\[(?P<extras>[^\]]+)\]$")
 
@@ -43,12 +45,13 @@ def list_requirements(pyproject: Path, extras: list[str]) -> list[str]:
     return list(found)
 
 
-def stamp(requirements: list[str], constraints: Path) -> str:
-    """A digest that changes when a requirement, a pinned version or the Python version does."""
+def stamp(requirements: list[str], *files: Path) -> str:
+    """A digest that changes when a requirement, one of the files or the Python version does."""
     digest = hashlib.sha256(sys.version.encode())
     for requirement in requirements:
         digest.update(requirement.encode() + b"\n")
-    digest.update(constraints.read_bytes())
+    for file in files:
+        digest.update(file.read_bytes())
     return digest.hexdigest()[:32]
 
 
@@ -56,7 +59,7 @@ def main(arguments: list[str]) -> int:
     """Print the requirements one a line, or their stamp."""
     action, *extras = arguments
     requirements = list_requirements(REPOSITORY / "pyproject.toml", extras)
-    print("\n".join(requirements) if action == "list" else stamp(requirements, CONSTRAINTS))
+    print("\n".join(requirements) if action == "list" else stamp(requirements, CONSTRAINTS, CLIENT))
     return 0
 
 

@@ -35,7 +35,13 @@ _PROCESSES: Final = min(4, (os.cpu_count() or 1) + 1)
 # tests/slowest_first.py.
 _PARALLEL: Final = (f"--numprocesses={_PROCESSES}", "--dist=loadfile", "--no-loadscope-reorder")
 # What some tests need besides the packages of pyproject.toml.
-_DEBIAN_PACKAGES: Final = {"shellcheck": "shellcheck"}
+_DEBIAN_PACKAGES: Final = {"shellcheck": "shellcheck", "nodejs": "node", "jq": "jq", "curl": "curl"}
+# What pytest's own summary names; skipped tests of one reason are one line.
+_NAMED: Final = "-rfEs"
+# CI shows the last 12,000 characters: so many lines of each failure, the last ones, which say what was wrong.
+_LINES_A_FAILURE: Final = 15
+_WIDTH: Final = 120
+_FAILURES_IN_FULL: Final = 4
 # pytest's and unittest's words for "nobody said why".
 _NO_REASON: Final = frozenset({"", "unconditional skip", "Skipped", "skipped"})
 
@@ -58,6 +64,15 @@ class Outcome:
     note: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A test that failed, or what it stands on did."""
+
+    name: str
+    lines: tuple[str, ...]
+    """The end of what pytest told of it."""
+
+
 def list_checks(pytest_arguments: list[str], report: Path) -> list[Check]:
     """The checks, cheapest first; pytest writes its XML report to `report`."""
     return [
@@ -68,7 +83,7 @@ def list_checks(pytest_arguments: list[str], report: Path) -> list[Check]:
         Check(title="system checks", command=("python", "manage.py", "check")),
         Check(title="migrations", command=("python", "manage.py", "makemigrations", "--check", "--dry-run")),
         Check(
-            title="tests", command=("pytest", "-rs", *_PARALLEL, f"--junitxml={report}", *pytest_arguments)
+            title="tests", command=("pytest", _NAMED, *_PARALLEL, f"--junitxml={report}", *pytest_arguments)
         ),
     ]
 
@@ -85,7 +100,9 @@ def run_suite(pytest_arguments: list[str]) -> int:
             environment = suite_environment(database_url, home / "darkroom")
             outcomes = [_run(check, environment, terminal) for check in list_checks(pytest_arguments, report)]
             outcomes.append(check_skips(report))
+            failures = list_failures(report)
     _summarise(terminal, outcomes)
+    show_failures(terminal, failures)
     return 0 if all(outcome.status == 0 for outcome in outcomes) else 1
 
 
@@ -149,6 +166,31 @@ def check_skips(report: Path) -> Outcome:
         duration_s=time.monotonic() - started_s,
         note=", ".join(silent),
     )
+
+
+def list_failures(report: Path) -> list[Failure]:
+    """What pytest's XML report says has failed; nothing if there is no report, which `check_skips` tells."""
+    try:
+        cases = list(ET.parse(report).getroot().iter("testcase"))  # noqa: S314  # our own file
+    except (OSError, ET.ParseError):
+        return []
+    return [
+        Failure(
+            name=f"{case.get('classname')}.{case.get('name')}",
+            lines=tuple((told.text or told.get("message") or "").strip().splitlines()[-_LINES_A_FAILURE:]),
+        )
+        for case in cases
+        for told in (*case.iter("failure"), *case.iter("error"))
+    ]
+
+
+def show_failures(terminal: Terminal, failures: list[Failure]) -> None:
+    """Last of all, since that is what CI shows: every failed test, the first few with their reasons."""
+    for number, failure in enumerate(failures):
+        terminal.line()
+        terminal.failed(failure.name)
+        for line in failure.lines if number < _FAILURES_IN_FULL else failure.lines[-1:]:
+            terminal.line(f"      {line[:_WIDTH]}")
 
 
 def _run(check: Check, environment: dict[str, str], terminal: Terminal) -> Outcome:

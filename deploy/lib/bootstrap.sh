@@ -127,5 +127,8 @@ pip_install() {
     "$venv/bin/python" -m pip install --progress-bar off --disable-pip-version-check \
         -c deploy/constraints.txt -r "$wanted" || status=$?
     rm -f "$wanted"
-    return "$status"
+    ((status == 0)) || return "$status"
+    # The client and its command, .venv/bin/darkroom. setuptools is there by now, so this needs no network.
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+        --no-deps --no-build-isolation --editable apps/client
 }

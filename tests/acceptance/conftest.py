@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,14 +79,37 @@ def quickstart_environment(home: Path, port: int) -> dict[str, str]:
     return ours | {"DARKROOM_HOME": str(home), "DARKROOM_PORT": str(port), "DARKROOM_DEVICE": "cpu"}
 
 
-@pytest.fixture(scope="module")
-def quickstart() -> Iterator[Quickstart]:
-    with tempfile.TemporaryDirectory(prefix="darkroom-quickstart-", ignore_cleanup_errors=True) as folder:
-        home = Path(folder)
-        home.chmod(0o711)
-        running = start_quickstart(home)
+class SharedQuickstart:
+    """At most one at a time, for all files of this process; another is started when a test has ended it."""
+
+    def __init__(self, folders: ExitStack) -> None:
+        self._folders = folders
+        self._running: Quickstart | None = None
+
+    def running(self) -> Quickstart:
+        if self._running is None or self._running.process.poll() is not None:
+            folder = tempfile.TemporaryDirectory(prefix="darkroom-quickstart-", ignore_cleanup_errors=True)
+            home = Path(self._folders.enter_context(folder))
+            home.chmod(0o711)
+            self._running = start_quickstart(home)
+        return self._running
+
+    def end(self) -> None:
+        if self._running is not None and self._running.process.poll() is None:
+            self._running.interrupt()
+
+
+@pytest.fixture(scope="package")
+def shared_quickstart() -> Iterator[SharedQuickstart]:
+    with ExitStack() as folders:
+        shared = SharedQuickstart(folders)
         try:
-            yield running
+            yield shared
         finally:
-            if running.process.poll() is None:
-                running.interrupt()
+            shared.end()
+
+
+@pytest.fixture(scope="module")
+def quickstart(shared_quickstart: SharedQuickstart) -> Quickstart:
+    """What other files have asked of it stays: their jobs, keys and options."""
+    return shared_quickstart.running()

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.acceptance.conftest import Quickstart
+from tests.acceptance.pictures import is_same
 from tests.harness.waits import wait_until
 
 pytestmark = pytest.mark.slow
@@ -75,6 +76,11 @@ def opened(text: str) -> Image.Image:
 
 def pixels(text: str) -> NDArray[np.int16]:
     return np.asarray(opened(text).convert("RGB"), dtype=np.int16)
+
+
+def distance(one: NDArray[np.int16], other: NDArray[np.int16]) -> float:
+    """Mean difference of the channels, 0 to 255."""
+    return float(np.abs(one - other).mean())
 
 
 def mask() -> str:
@@ -161,7 +167,7 @@ def test_hanging_up_cancels(webui: WebUI) -> None:
 def test_the_same_seed_gives_the_same_image(webui: WebUI, apple: str) -> None:
     again = webui.post("txt2img", ASKED)["images"][0]
 
-    assert (pixels(again) == pixels(apple)).all()
+    assert is_same(pixels(again), pixels(apple))
 
 
 def test_inpainting_keeps_what_is_not_masked(webui: WebUI, apple: str) -> None:
@@ -194,6 +200,51 @@ def test_enlarging(webui: WebUI, apple: str) -> None:
     assert opened(answer["image"]).size == (256, 256)
 
 
+def test_a_second_seed_leads_from_one_image_to_the_other(webui: WebUI) -> None:
+    # Other samplers draw noise at every step, all of it from the first seed, as there.
+    asked = ASKED | {"sampler_name": "Euler"}
+    one, other = (pixels(webui.post("txt2img", asked | {"seed": seed})["images"][0]) for seed in (7, 8))
+    near, far = (
+        pixels(webui.post("txt2img", asked | {"subseed": 8, "subseed_strength": share})["images"][0])
+        for share in (0.1, 1.0)
+    )
+
+    assert 0 < distance(near, one) < distance(near, other)
+    assert distance(far, other) < 1
+
+
+def test_a_texture_goes_on_at_its_edges(webui: WebUI, apple: str) -> None:
+    seamless = pixels(webui.post("txt2img", ASKED | {"tiling": True})["images"][0])
+
+    for axis in (0, 1):
+        across = distance(seamless.take([0], axis), seamless.take([-1], axis))
+        inside = np.abs(np.diff(seamless, axis=axis)).mean()
+        assert across < 3 * inside
+    assert distance(seamless, pixels(apple)) > 1
+
+
+def test_an_upscaler_between_two_passes(webui: WebUI) -> None:
+    [name] = [row["name"] for row in webui.get("upscalers") if row["name"] == "R-ESRGAN 4x+"]
+    sent = ASKED | {"enable_hr": True, "hr_scale": 2, "denoising_strength": 0.4}
+    made = {
+        upscaler: webui.post("txt2img", sent | {"hr_upscaler": upscaler}) for upscaler in (name, "Latent")
+    }
+
+    images = {upscaler: pixels(answer["images"][0]) for upscaler, answer in made.items()}
+    assert {image.shape for image in images.values()} == {(256, 256, 3)}
+    assert distance(images[name], images["Latent"]) > 1
+
+
+def test_a_retry_gets_the_same_answer(webui: WebUI) -> None:
+    answers = [
+        webui.http.post("/sdapi/v1/txt2img", json=ASKED | {"seed": -1}, headers={"Idempotency-Key": "once"})
+        for _ in range(2)
+    ]
+
+    assert answers[0].content == answers[1].content
+    assert [answer.headers.get("Idempotent-Replayed") for answer in answers] == [None, "true"]
+
+
 def test_detecting_edges(webui: WebUI, apple: str) -> None:
     answer = webui.http.post(
         "/controlnet/detect", json={"controlnet_module": "canny", "controlnet_input_images": [apple]}
@@ -214,4 +265,4 @@ def test_a_file_says_what_was_asked(webui: WebUI, apple: str) -> None:
     assert (said["Size-1"], said["Size-2"]) == ("128", "128")
     assert said["Model"] == webui.get("options")["sd_model_checkpoint"].partition(".")[0]
     repeated = webui.post("txt2img", {"infotext": answer["info"]})["images"][0]
-    assert (pixels(repeated) == pixels(apple)).all()
+    assert is_same(pixels(repeated), pixels(apple))

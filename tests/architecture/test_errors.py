@@ -16,10 +16,11 @@ from tests.contracts.recording import list_exchanges
 
 PAGE = REPOSITORY_ROOT / "templates" / "docs" / "errors.md"
 ROW = re.compile(r"^\| `(?P<code>[a-z_]+)` \| (?:(?P<status>\d{3}) \| (?P<rest>.+) \|$)?", re.MULTILINE)
-# Refusals that no request of the ModelsLab dialect meets, or only in a way a recorded exchange cannot show.
-WITHOUT_EXCHANGE = {"artifact_not_found", "not_cancelable", "body_too_large", "kind_not_in_plan"}
-WITHOUT_EXCHANGE |= {
-    "checkpoint_not_allowed",
+# Refusals that no request of the ModelsLab dialect meets.
+WITHOUT_EXCHANGE = {
+    "artifact_not_found",
+    "key_stronger",
+    "not_cancelable",
     "invalid_cursor",
     "preview_unusable",
     "upload_refused",

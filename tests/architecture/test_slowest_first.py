@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.slowest_first import SLOWEST, slowest_first
+from tests.slowest_first import SHARED_QUICKSTART, SLOWEST, scope_of, slowest_first
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -31,3 +31,16 @@ def test_slow_files_come_first_then_those_of_most_tests_each_in_its_order() -> N
         "tests/b.py::one",
         "tests/a.py::one",
     ]
+
+
+def test_files_that_share_a_quickstart_go_to_one_process_and_the_others_alone() -> None:
+    assert {scope_of(f"{file}::test_it[a::b]") for file in SHARED_QUICKSTART} == {SHARED_QUICKSTART[0]}
+    assert scope_of("tests/a.py::Kind::test_it") == "tests/a.py"
+
+
+def test_exactly_the_files_that_ask_for_a_quickstart_share_it() -> None:
+    folder = REPOSITORY / "tests" / "acceptance"
+    asking = [file for file in folder.glob("test_*.py") if "import Quickstart" in file.read_text()]
+    assert {file.relative_to(REPOSITORY).as_posix() for file in asking} == set(SHARED_QUICKSTART)
+    # The one that ends it comes last.
+    assert [file for file in SLOWEST if file in SHARED_QUICKSTART] == list(SHARED_QUICKSTART)

@@ -1,9 +1,9 @@
 """Recorded exchanges: a request as a client sends it, and the whole answer it must get.
 
-A file of `modelslab/` is one exchange: `given` (what was there before, one of SITUATIONS in
-test_modelslab_contract.py), `request` and `response`. What varies is written as a placeholder: `<id>` for the
-job's id, `<link 0>` for the link to its first image, `<group>` for the file prefix.
-To add one, write the request with an empty response, run the test, and judge the difference it shows.
+A file of a dialect's folder is one exchange: `given` (what was there before: one of SITUATIONS), `request`
+and `response`. What varies is written as a placeholder, such as `<id>`: placeholders.py says which in
+`modelslab/`, masking.py in the others. To add one, write the request with an empty response ({}) and run the
+test, which writes the answer down and fails once. Judge it before you keep it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).parent / "modelslab"
+FOLDERS = Path(__file__).parent
 # What of the answer's headers is part of the contract.
 HEADERS = (
     "Content-Type",
@@ -33,17 +33,25 @@ class Exchange:
     given: str
     request: dict[str, Any]
     response: dict[str, Any]
+    """Empty for one that is yet to be recorded."""
+    file: Path
 
 
-def list_exchanges() -> list[Exchange]:
-    """All recorded pairs, by file name."""
-    return [_read(file) for file in sorted(FOLDER.glob("*.json"))]
+def list_exchanges(dialect: str = "modelslab") -> list[Exchange]:
+    """All recorded pairs of one dialect, by file name."""
+    return [_read(file) for file in sorted((FOLDERS / dialect).glob("*.json"))]
+
+
+def write_down(exchange: Exchange, answer: dict[str, Any]) -> None:
+    """Complete an exchange that is yet to be recorded."""
+    whole = {"given": exchange.given, "request": exchange.request, "response": answer}
+    exchange.file.write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _read(file: Path) -> Exchange:
     stored = json.loads(file.read_text(encoding="utf-8"))
     assert stored.keys() == {"given", "request", "response"}, file
-    return Exchange(name=file.stem, **stored)
+    return Exchange(name=file.stem, file=file, **stored)
 
 
 def fill_in(value: Any, known: dict[str, str]) -> Any:

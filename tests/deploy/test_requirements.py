@@ -56,3 +56,16 @@ def test_the_stamp_follows_requirements_and_pins(tmp_path: Path) -> None:
     assert stamp(["a", "b"], constraints) != first
     constraints.write_text("a==2\n")
     assert stamp(["a"], constraints) != first
+
+
+def test_the_stamp_follows_the_client(tmp_path: Path) -> None:
+    client = tmp_path / "pyproject.toml"
+    client.write_text('version = "1"')
+    first = stamp(["a"], CONSTRAINTS, client)
+    client.write_text('version = "2"')
+    assert stamp(["a"], CONSTRAINTS, client) != first
+
+
+def test_what_builds_the_client_comes_with_the_packages() -> None:
+    # Its installation is told not to fetch anything.
+    assert "setuptools" in pins()

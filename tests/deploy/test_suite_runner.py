@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
 
-from deploy.appliance.suite import check_skips, list_checks, suite_environment
+from deploy.appliance.suite import (
+    Failure,
+    check_skips,
+    list_checks,
+    list_failures,
+    show_failures,
+    suite_environment,
+)
+from deploy.appliance.terminal import Terminal
 
 
 def report(tmp_path: Path, message: str) -> Path:
@@ -54,3 +63,44 @@ def test_the_suite_does_not_inherit_the_appliance(monkeypatch: pytest.MonkeyPatc
     assert "PGPASSWORD" not in found
     assert "PYTHONDONTWRITEBYTECODE" not in found
     assert found["DATABASE_URL"] == "postgresql://x"
+
+
+def failed_report(tmp_path: Path, *ends: str) -> Path:
+    cases = "".join(
+        f'<testcase classname="tests.a" name="test_{number}">{end}</testcase>'
+        for number, end in enumerate(ends)
+    )
+    file = tmp_path / "pytest.xml"
+    file.write_text(f"<testsuites><testsuite>{cases}</testsuite></testsuites>")
+    return file
+
+
+def test_failures_and_errors_are_named_with_the_end_of_what_they_say(tmp_path: Path) -> None:
+    told = "\n".join(f"line {number}" for number in range(100))
+    file = failed_report(
+        tmp_path,
+        "",
+        f'<failure message="short">{told}</failure>',
+        '<error message="the fixture broke"></error>',
+        '<skipped message="no GPU"></skipped>',
+    )
+    failure, error = list_failures(file)
+    assert (failure.name, error) == (
+        "tests.a.test_1",
+        Failure(name="tests.a.test_2", lines=("the fixture broke",)),
+    )
+    assert failure.lines == tuple(f"line {number}" for number in range(85, 100))
+
+
+def test_without_a_report_no_failure_is_named(tmp_path: Path) -> None:
+    assert list_failures(tmp_path / "none.xml") == []
+
+
+def test_many_failures_stay_within_what_ci_shows() -> None:
+    stream = io.StringIO()
+    failures = [Failure(name=f"tests.a.test_{number}", lines=("x" * 1000,) * 15) for number in range(8)]
+    show_failures(Terminal(stream), failures)
+    shown = stream.getvalue()
+    assert all(failure.name in shown for failure in failures)
+    assert shown.count("x" * 120) == 4 * 15 + 4
+    assert len(shown) < 10_000

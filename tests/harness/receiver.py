@@ -29,7 +29,7 @@ class Fate:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b"thank you"
     hangs_s: float = 0.0
-    """Say nothing for so long, or until the receiver is closed; then close the connection."""
+    """Say nothing for so long, or until the receiver lets go; then close the connection."""
     resets: bool = False
     """End the connection with a TCP reset, after the request has been read."""
 
@@ -74,7 +74,7 @@ class Receiver:
         self._draw = draw
         self._lock = threading.Lock()
         self._now: dict[str, int] = {}
-        self._closing = threading.Event()
+        self._let_go = threading.Event()
         self._server = _Server(("127.0.0.1", 0), _handler(self))
         self.port = int(self._server.server_address[1])
         self._thread = threading.Thread(target=self._server.serve_forever, args=[0.02], daemon=True)
@@ -89,7 +89,7 @@ class Receiver:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._closing.set()
+        self.let_go()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -131,8 +131,12 @@ class Receiver:
             self._now[path] -= 1
 
     def hang(self, seconds: float) -> None:
-        """Wait, but not beyond the receiver's own end."""
-        self._closing.wait(seconds)
+        """Wait, but not beyond `let_go`, nor the receiver's own end."""
+        self._let_go.wait(seconds)
+
+    def let_go(self) -> None:
+        """Whatever hangs is closed now, and whatever would hang from now on."""
+        self._let_go.set()
 
 
 class _Server(ThreadingHTTPServer):

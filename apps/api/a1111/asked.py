@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from apps.api.a1111.checkpoints import find_by_title, find_checkpoint
-from apps.api.a1111.errors import BadField, Refusal
+from apps.api.a1111.errors import CHECKPOINT_NOT_FOUND, SCRIPT_NOT_FOUND, BadField, Refusal
 from apps.api.a1111.fields import IMG2IMG, read_values
 from apps.api.a1111.infotexts import fields_in
 from apps.api.a1111.options import (
@@ -20,6 +20,7 @@ from apps.api.a1111.options import (
     read_option,
     stored_values,
 )
+from apps.api.a1111.prompts import Networks, read_networks
 from apps.api.a1111.units import Unit, read_units
 from apps.api.bodies import JsonObject
 from apps.apikeys.models import ApiKey
@@ -48,6 +49,7 @@ class Asked:
     overridden: Mapping[str, Any]
     """What it overrides."""
     checkpoint: CatalogEntry
+    networks: Networks
     vae: str | None
     units: tuple[Unit, ...]
     refiner: tuple[str, float]
@@ -81,16 +83,6 @@ class Asked:
         sides = self.get("hr_resize_x") or None, self.get("hr_resize_y") or None
         return sides if any(sides) else None
 
-    @property
-    def last_size(self) -> Size:
-        """Width and height of the result, pixels."""
-        width, height = self.first_size
-        if not self.is_hires:
-            return width, height
-        wide, high = self.hires_size or (None, None)
-        scale = (wide or 0) / width or (high or 0) / height or self.get("hr_scale")
-        return wide or round(width * scale), high or round(height * scale)
-
 
 def read_asked(fields: JsonObject, endpoint: str, key: ApiKey) -> Asked:
     """Raises BadField for the first field that is wrong, Refusal for a script or model that is not there."""
@@ -103,13 +95,20 @@ def read_asked(fields: JsonObject, endpoint: str, key: ApiKey) -> Asked:
     scripts = _scripts(values["alwayson_scripts"])
     checkpoint = chosen_checkpoint(key, options)
     if checkpoint is None:
-        raise Refusal(HTTPStatus.NOT_FOUND, "No checkpoint that this API key may use is installed")
+        problem = "No checkpoint that this API key may use is installed"
+        raise Refusal(HTTPStatus.NOT_FOUND, problem, code=CHECKPOINT_NOT_FOUND)
     return Asked(
         endpoint=endpoint,
         values=values,
         options=options,
         overridden=overridden,
         checkpoint=checkpoint,
+        networks=read_networks(
+            values["prompt"],
+            values["negative_prompt"],
+            account=key.account,
+            is_applied=not values["disable_extra_networks"],
+        ),
         vae=_vae(options[VAE], checkpoint, key, is_asked=VAE in overridden),
         units=_units(scripts),
         refiner=_refiner(values, scripts, key),
@@ -176,7 +175,8 @@ def _scripts(scripts: Mapping[str, object]) -> dict[str, object]:
 
 
 def _script_missing(name: str) -> Refusal:
-    return Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, f"Script '{name[:200]}' not found")
+    problem = f"Script '{name[:200]}' not found"
+    return Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, problem, code=SCRIPT_NOT_FOUND)
 
 
 def _units(scripts: Mapping[str, object]) -> tuple[Unit, ...]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Final
 
 from django.http import HttpResponse
 from rest_framework.request import Request
 
 from apps.accounts.models import Account
-from apps.api.a1111.errors import BadField, Refusal
+from apps.api.a1111.errors import PICTURE_MISSING, BadField, Refusal
 from apps.api.a1111.fields import NAME
-from apps.api.a1111.jobs import artifacts_of, require_success, submit_all, wait_for_all
+from apps.api.a1111.jobs import artifacts_of, require_success, wait_for_all
 from apps.api.a1111.maps import map_request
 from apps.api.a1111.modules import (
     MODULES,
@@ -21,12 +22,13 @@ from apps.api.a1111.modules import (
     type_of,
     usable_modules,
 )
-from apps.api.a1111.readers import ANY_NUMBER, YES, BadValue, Reader, Whole
+from apps.api.a1111.readers import ANY_NUMBER, YES, Whole
 from apps.api.a1111.render import encoded
+from apps.api.a1111.submissions import Submission, submit_all, with_headers
 from apps.api.a1111.translation import store_pictures
 from apps.api.a1111.units import HIGHEST_RESOLUTION
 from apps.api.a1111.views import A1111View, answer
-from apps.api.quota_headers import quota_headers
+from apps.api.readers import BadValue, Reader
 from apps.apikeys.choices import Scope
 from apps.core import clock
 from apps.generation.request import MAX_CONTROLS
@@ -131,17 +133,15 @@ class DetectView(A1111View):
 
     def post(self, request: Request) -> HttpResponse:
         key, fields = self.read(request, Scope.IMAGES_GENERATE)
+        submission = Submission.of(request._request, key)
         values = {name.removeprefix("controlnet_"): _read(name, fields) for name in DETECT_FIELDS}
         pictures = store_pictures(_pictures(fields), now=clock.now())
         module = str(values["module"])
         wanted = [map_request(module, values, picture, short_side=512) for picture in pictures]
-        jobs = submit_all(key, [(each, {}) for each in wanted])
-        ended = [require_success(job) for job in wait_for_all(jobs, request._request, key)]
-        images = [encoded(artifact) for job in ended for artifact in artifacts_of(job)]
-        response = answer({"images": images, "info": "Success"})
-        for name, value in quota_headers(key.account, now=clock.now()).items():
-            response.headers[name] = value
-        return response
+        jobs = submit_all(submission, [(each, {}) for each in wanted])
+        ended = wait_for_all(jobs, request._request, key, is_fetchable=submission.is_fetchable)
+        images = [encoded(artifact) for job in ended for artifact in artifacts_of(require_success(job))]
+        return with_headers(answer({"images": images, "info": "Success"}), submission, jobs)
 
 
 def _read(name: str, fields: dict[str, object]) -> object:
@@ -160,7 +160,7 @@ def _pictures(fields: dict[str, object]) -> list[tuple[str, str]]:
     name = "controlnet_input_images" if fields.get("controlnet_input_images") else "controlnet_images"
     given = fields.get(name)
     if not given:
-        raise Refusal(422, "No image selected")
+        raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "No image selected", code=PICTURE_MISSING)
     if not isinstance(given, list) or len(given) > MOST_PICTURES:
         raise BadField(name, f"must be a list of 1 to {MOST_PICTURES} pictures")
     for number, item in enumerate(given):

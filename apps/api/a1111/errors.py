@@ -19,7 +19,7 @@ from django.http import HttpResponse
 from rest_framework.exceptions import MethodNotAllowed
 
 from apps.api.json_bytes import json_bytes
-from apps.core.errors import DomainError, InvalidField, NotFound
+from apps.core.errors import DomainError, InvalidField
 from apps.core.logging import request_id
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,22 @@ DEFAULT_RETRY_S: Final = 30
 DATABASE_RETRY_S: Final = 5
 NOBODY_THERE: Final = 499
 """As nginx logs it; no client sees it."""
+
+CHECKPOINT_NOT_FOUND: Final = "checkpoint_not_found"
+CONTROLNET_NOT_FOUND: Final = "controlnet_not_found"
+DATABASE_UNAVAILABLE: Final = "database_unavailable"
+IMAGES_EXPIRED: Final = "images_expired"
+INTERROGATOR_NOT_FOUND: Final = "interrogator_not_found"
+MODULE_NOT_FOUND: Final = "module_not_found"
+OVERLOADED: Final = "overloaded"
+PICTURE_MISSING: Final = "picture_missing"
+PICTURE_UNREADABLE: Final = "picture_unreadable"
+SAMPLER_NOT_FOUND: Final = "sampler_not_found"
+SCHEDULER_NOT_FOUND: Final = "scheduler_not_found"
+SCRIPT_NOT_FOUND: Final = "script_not_found"
+TIMEOUT: Final = "timeout"
+UNKNOWN_PATH: Final = "not_found"
+UPSCALER_NOT_FOUND: Final = "upscaler_not_found"
 
 HTTP_ERROR: Final = "HTTPException"
 RUNTIME_ERROR: Final = "RuntimeError"
@@ -48,11 +64,19 @@ class Refusal(Exception):
     """An error in their words."""
 
     def __init__(
-        self, status: int, detail: str, *, error: str = HTTP_ERROR, retry_after_s: int | None = None
+        self,
+        status: int,
+        detail: str,
+        *,
+        code: str,
+        error: str = HTTP_ERROR,
+        retry_after_s: int | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
+        self.code = code
+        """Ours: one of the above, or why the job failed."""
         self.error = error
         """The class of the exception there; "RuntimeError" has its text under "errors" alone."""
         self.retry_after_s = retry_after_s
@@ -64,7 +88,8 @@ class ClientGone(Exception):
 
 def bad_picture(problem: str) -> Refusal:
     """Theirs, with what is wrong behind it."""
-    return Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, f"Invalid encoded image: {problem}")
+    detail = f"Invalid encoded image: {problem}"
+    return Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, detail, code=PICTURE_UNREADABLE)
 
 
 def handle(exception: Exception, context: object) -> HttpResponse | None:
@@ -79,6 +104,7 @@ def handle(exception: Exception, context: object) -> HttpResponse | None:
                 exception.status,
                 exception.detail,
                 error=exception.error,
+                code=exception.code,
                 retry_after_s=exception.retry_after_s,
             )
         case ClientGone():
@@ -91,7 +117,7 @@ def handle(exception: Exception, context: object) -> HttpResponse | None:
             log.error("the database does not answer", exc_info=exception)
             problem = "The service is temporarily unavailable; try again shortly."
             status = HTTPStatus.SERVICE_UNAVAILABLE
-            return _answer(status, problem, code="database_unavailable", retry_after_s=DATABASE_RETRY_S)
+            return _answer(status, problem, code=DATABASE_UNAVAILABLE, retry_after_s=DATABASE_RETRY_S)
     return None
 
 
@@ -163,7 +189,7 @@ def _json(
 
 def unknown_path() -> HttpResponse:
     """FastAPI's 404; clients switch a feature off when they see it."""
-    return _json(HTTPStatus.NOT_FOUND, {"detail": "Not Found"}, code=NotFound.code)
+    return _json(HTTPStatus.NOT_FOUND, {"detail": "Not Found"}, code=UNKNOWN_PATH)
 
 
 def internal_error() -> HttpResponse:

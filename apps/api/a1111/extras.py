@@ -9,14 +9,16 @@ from typing import Any, Final
 
 from apps.accounts.models import Account
 from apps.api.a1111.errors import BadField
+from apps.api.a1111.faces import faces_of_extras
 from apps.api.a1111.fields import FLAG, NAME, SHARE
-from apps.api.a1111.readers import BadValue, Named, Number, Reader, Whole
+from apps.api.a1111.readers import Named, Number, Whole
 from apps.api.a1111.upscalers import find_upscaler
+from apps.api.readers import BadValue, Reader
 from apps.core.errors import InvalidField
 from apps.generation.choices import Kind
 from apps.generation.picture_fitting import crop_to_ratio
 from apps.generation.request import GenerationRequest
-from apps.generation.wishes import MAX_UPSCALED_PX, StoredPicture, UpscaleWish
+from apps.generation.wishes import LANCZOS, MAX_UPSCALED_PX, FaceWish, StoredPicture, UpscaleWish
 
 MODES: Final = ("factor", "target size")
 MAX_FACTOR: Final = 8.0
@@ -37,7 +39,7 @@ FIELDS: Final[Mapping[str, tuple[Reader, object]]] = {
     "extras_upscaler_2_visibility": (SHARE, 0.0),
     "upscale_first": (FLAG, False),
 }
-"""Their names, how each is read, and its default. `codeformer_weight`, `upscale_first`: no effect."""
+"""Their names, how each is read, and its default."""
 
 THEIRS: Final[Mapping[str, str]] = {
     "upscale_width": "upscaling_resize_w",
@@ -54,7 +56,8 @@ class Extras:
 
     upscaler: str
     """Ours; "" for none."""
-    mends_faces: bool
+    faces: tuple[FaceWish, ...]
+    """What restores faces, one after the other."""
     factor: float | None
     """None where a size is asked for."""
     size: tuple[int, int]
@@ -70,7 +73,7 @@ def read_extras(fields: Mapping[str, object], account: Account) -> Extras:
         raise BadField("extras_upscaler_2_visibility", problem)
     return Extras(
         upscaler=find_upscaler(values["upscaler_1"], account),
-        mends_faces=any([_is_whole("gfpgan_visibility", values), _is_whole("codeformer_visibility", values)]),
+        faces=faces_of_extras(values),
         factor=values["upscaling_resize"] if values["resize_mode"] == 0 else None,
         size=(values["upscaling_resize_w"], values["upscaling_resize_h"]),
         crops=values["upscaling_crop"],
@@ -87,20 +90,12 @@ def _value(name: str, value: object, read: Reader, default: object) -> Any:
         raise BadField(name, str(error)) from None
 
 
-def _is_whole(name: str, values: Mapping[str, Any]) -> bool:
-    if 0 < values[name] < 1:
-        raise BadField(
-            name, f"must be 0 or 1, not {values[name]:g}: mended faces are not blended with the old"
-        )
-    return bool(values[name])
-
-
 def extras_request(extras: Extras, picture: StoredPicture, *, now: datetime) -> GenerationRequest | None:
     """The picture's request; None where nothing is to be done with it, as there without an upscaler.
 
     Raises InvalidField beyond 8192 pixels a side.
     """
-    if not extras.upscaler and not extras.mends_faces:
+    if not extras.upscaler and not extras.faces:
         return None
     width, height = _target(extras, picture) if extras.upscaler else (picture.width, picture.height)
     if extras.upscaler and extras.factor is None and extras.crops:
@@ -109,12 +104,8 @@ def extras_request(extras: Extras, picture: StoredPicture, *, now: datetime) -> 
         return GenerationRequest(
             kind=Kind.UPSCALE,
             image=picture,
-            upscale=UpscaleWish(
-                width=width,
-                height=height,
-                upscaler=extras.upscaler or "lanczos",
-                is_face_enhanced=extras.mends_faces,
-            ),
+            upscale=UpscaleWish(width=width, height=height, upscaler=extras.upscaler or LANCZOS),
+            faces=extras.faces,
         )
     except InvalidField as error:
         raise error.renamed(THEIRS.get(error.field, error.field)) from None

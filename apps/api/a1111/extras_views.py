@@ -10,18 +10,18 @@ from typing import Final
 from django.http import HttpResponse
 from rest_framework.request import Request
 
-from apps.api.a1111.errors import BadField, Refusal, bad_picture
+from apps.api.a1111.errors import INTERROGATOR_NOT_FOUND, PICTURE_MISSING, BadField, Refusal, bad_picture
 from apps.api.a1111.extras import Extras, extras_request, read_extras
 from apps.api.a1111.infotexts import parameters_of
-from apps.api.a1111.jobs import artifacts_of, require_success, submit_all, wait_for_all
+from apps.api.a1111.jobs import artifacts_of, require_success, wait_for_all
 from apps.api.a1111.render import encoded, encoded_picture
+from apps.api.a1111.submissions import Submission, submit_all, with_headers
 from apps.api.a1111.translation import store_pictures
 from apps.api.a1111.views import A1111View, answer
-from apps.api.quota_headers import quota_headers
 from apps.apikeys.choices import Scope
-from apps.apikeys.models import ApiKey
 from apps.core import clock
 from apps.generation.choices import Kind
+from apps.generation.models import GenerationJob
 from apps.generation.picture_headers import BadPicture
 from apps.generation.picture_sources import content_of
 from apps.generation.pictures import BytesSource, read_source
@@ -35,21 +35,16 @@ DEEPDANBOORU: Final = "deepdanbooru"
 CLIP: Final = "clip"
 
 
-def _with_quota(response: HttpResponse, key: ApiKey) -> HttpResponse:
-    for name, value in quota_headers(key.account, now=clock.now()).items():
-        response.headers[name] = value
-    return response
-
-
 class ExtrasView(A1111View):
     """One picture, enlarged or mended."""
 
     def post(self, request: Request) -> HttpResponse:
         key, fields = self.read(request, Scope.IMAGES_GENERATE)
+        submission = Submission.of(request._request, key)
         extras = read_extras(fields, key.account)
         pictures = store_pictures([("image", _text(fields.get("image"), "image"))], now=clock.now())
-        images = worked_on(key, extras, pictures, request)
-        return _with_quota(answer({"html_info": "", "image": images[0]}), key)
+        images, jobs = worked_on(submission, extras, pictures, request)
+        return with_headers(answer({"html_info": "", "image": images[0]}), submission, jobs)
 
 
 class ExtrasBatchView(A1111View):
@@ -57,10 +52,11 @@ class ExtrasBatchView(A1111View):
 
     def post(self, request: Request) -> HttpResponse:
         key, fields = self.read(request, Scope.IMAGES_GENERATE)
+        submission = Submission.of(request._request, key)
         extras = read_extras(fields, key.account)
         pictures = store_pictures(_listed(fields.get("imageList")), now=clock.now())
-        images = worked_on(key, extras, pictures, request)
-        return _with_quota(answer({"html_info": "", "images": images}), key)
+        images, jobs = worked_on(submission, extras, pictures, request)
+        return with_headers(answer({"html_info": "", "images": images}), submission, jobs)
 
 
 def _listed(value: object) -> list[tuple[str, str]]:
@@ -77,16 +73,19 @@ def _listed(value: object) -> list[tuple[str, str]]:
     return named
 
 
-def worked_on(key: ApiKey, extras: Extras, pictures: list[StoredPicture], request: Request) -> list[str]:
-    """Base64 of each result. Raises InvalidField, Refusal and ClientGone."""
+def worked_on(
+    submission: Submission, extras: Extras, pictures: list[StoredPicture], request: Request
+) -> tuple[list[str], list[GenerationJob]]:
+    """Base64 of each result, and the jobs behind them. Raises InvalidField, Refusal and ClientGone."""
     wanted = [extras_request(extras, picture, now=clock.now()) for picture in pictures]
-    jobs = submit_all(key, [(each, {}) for each in wanted if each is not None])
-    ended = iter(wait_for_all(jobs, request._request, key))
+    jobs = submit_all(submission, [(each, {}) for each in wanted if each is not None])
+    http, key = request._request, submission.key
+    ended = iter(wait_for_all(jobs, http, key, is_fetchable=submission.is_fetchable))
     images = []
     for picture, each in zip(pictures, wanted, strict=True):
         made = artifacts_of(require_success(next(ended))) if each is not None else []
         images.append(encoded(made[0]) if made else encoded_picture(picture))
-    return images
+    return images, jobs
 
 
 class PngInfoView(A1111View):
@@ -118,15 +117,16 @@ class InterrogateView(A1111View):
 
     def post(self, request: Request) -> HttpResponse:
         key, fields = self.read(request, Scope.IMAGES_GENERATE)
+        submission = Submission.of(request._request, key)
         if not fields.get("image"):
-            raise Refusal(HTTPStatus.NOT_FOUND, "Image not found")
+            raise Refusal(HTTPStatus.NOT_FOUND, "Image not found", code=PICTURE_MISSING)
         if fields.get("model", CLIP) != CLIP:
-            raise Refusal(HTTPStatus.NOT_FOUND, "Model not found")
+            raise Refusal(HTTPStatus.NOT_FOUND, "Model not found", code=INTERROGATOR_NOT_FOUND)
         [picture] = store_pictures([("image", _text(fields.get("image"), "image"))], now=clock.now())
-        [job] = submit_all(key, [(GenerationRequest(kind=Kind.CAPTION, image=picture), {})])
-        [ended] = wait_for_all([job], request._request, key)
+        jobs = submit_all(submission, [(GenerationRequest(kind=Kind.CAPTION, image=picture), {})])
+        [ended] = wait_for_all(jobs, request._request, key, is_fetchable=submission.is_fetchable)
         caption = require_success(ended).result.get("caption", "")
-        return _with_quota(answer({"caption": caption}), key)
+        return with_headers(answer({"caption": caption}), submission, jobs)
 
 
 def _text(value: object, field: str) -> str:

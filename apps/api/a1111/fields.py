@@ -11,26 +11,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from apps.api.a1111.errors import BadField
-from apps.api.a1111.readers import (
-    ANY_NUMBER,
-    BadValue,
-    Flag,
-    Items,
-    JsonSchema,
-    Named,
-    Number,
-    Object,
-    Picture,
-    Reader,
-    Text,
-    Whole,
-    shown,
-)
+from apps.api.a1111.readers import ANY_NUMBER, Flag, Items, Named, Number, Object, Picture, Whole
+from apps.api.a1111.samplers import READ_BY, reads
 from apps.api.bodies import JsonObject
-from apps.generation.field_rules import MAX_PROMPT_CHARS
+from apps.api.readers import USUAL_PROMPT_CHARS, BadValue, JsonSchema, Reader, Text, shown
 from apps.generation.request import MAX_GUIDANCE_SCALE, MAX_IMAGES, MAX_STEPS
 from apps.generation.sizes import MAX_SIDE_PX, MIN_SIDE_PX
-from apps.generation.wishes import MAX_FEATHER_PX, MAX_HIRES_SCALE
+from apps.generation.wishes import MAX_FEATHER_PX, MAX_HIRES_SCALE, MAX_NOISE_PX
 
 TXT2IMG: Final = "txt2img"
 IMG2IMG: Final = "img2img"
@@ -38,7 +25,7 @@ BOTH: Final = frozenset({TXT2IMG, IMG2IMG})
 NAME_CHARS: Final = 300
 LARGEST_SEED: Final = 2**63 - 1
 
-PROMPT: Final = Text(max_chars=MAX_PROMPT_CHARS)
+PROMPT: Final = Text(max_chars=USUAL_PROMPT_CHARS)
 NAME: Final = Text(max_chars=NAME_CHARS)
 SIDE: Final = Whole(lowest=MIN_SIDE_PX, highest=MAX_SIDE_PX + 7)
 """Of images; what is over a multiple of 8 is cut off, as there."""
@@ -74,8 +61,8 @@ FIELDS: Final = (
     Field("seed", SEED, -1),
     Field("subseed", SEED, -1),
     Field("subseed_strength", SHARE, 0),
-    Field("seed_resize_from_h", Whole(lowest=-1, highest=100_000), -1),
-    Field("seed_resize_from_w", Whole(lowest=-1, highest=100_000), -1),
+    Field("seed_resize_from_h", Whole(lowest=-1, highest=MAX_NOISE_PX), -1),
+    Field("seed_resize_from_w", Whole(lowest=-1, highest=MAX_NOISE_PX), -1),
     Field("sampler_name", NAME, None),
     Field("sampler_index", NAME, "Euler"),
     Field("scheduler", NAME, None),
@@ -143,45 +130,21 @@ NOTHING: Final = (None, 0, 1)
 """Of factors of noise: at 0 and 1 they are as if they were not there, or belong to what is not."""
 
 NEUTRAL: Final[Mapping[str, tuple[tuple[object, ...], str]]] = {
-    "subseed_strength": ((0,), "above 0 blends two seeds, which this server cannot do: use one seed"),
-    "seed_resize_from_w": ((-1, 0), "is not supported: leave it out"),
-    "seed_resize_from_h": ((-1, 0), "is not supported: leave it out"),
-    "tiling": ((None, False), "is not supported: leave it out"),
-    "eta": (NOTHING, "is not supported: samplers run with their own; leave it out"),
+    "eta": (NOTHING, "is not supported with this sampler, which runs with its own: leave it out"),
     "s_min_uncond": ((None, 0), "is not supported: every step is guided; leave it out"),
-    "s_churn": ((None, 0), "is not supported: leave it out"),
-    "s_tmin": (NOTHING, "has a meaning with s_churn alone, which is not supported: leave it out"),
-    "s_noise": (NOTHING, "is not supported: leave it out"),
+    "s_churn": ((None, 0), "is not supported with this sampler: leave it out"),
+    "s_noise": (NOTHING, "is not supported with this sampler: leave it out"),
     "initial_noise_multiplier": (NOTHING, "is not supported: leave it out"),
-    "resize_mode": (
-        (0, 1, 2),
-        "3 (latent upscale) is not supported: use 0 (just resize), 1 (crop) or 2 (fill)",
-    ),
     "firstpass_image": ((None,), "is not supported: use img2img to begin from a picture"),
     "hr_checkpoint_name": (
         (None, "", "Use same checkpoint"),
         "is not supported: the second pass has the checkpoint of the first",
     ),
-    "hr_sampler_name": (
-        (None, "", "Use same sampler"),
-        "is not supported: the second pass has the sampler of the first",
-    ),
-    "hr_scheduler": (
-        (None, "", "Use same scheduler"),
-        "is not supported: the second pass has the scheduler of the first",
-    ),
 }
 """Values that change nothing, and what is said about others."""
 
-SAME_AS: Final[Mapping[str, str]] = {
-    "hr_prompt": "prompt",
-    "hr_negative_prompt": "negative_prompt",
-    "hr_sampler_name": "sampler_name",
-    "hr_scheduler": "scheduler",
-}
-"""Of the second pass: what the first has changes nothing."""
-
 IGNORED: Final[Mapping[str, str]] = {
+    "s_tmin": "a beginning of the churn that s_churn would begin",
     "s_tmax": "an end of the churn that s_churn would begin",
     "image_cfg_scale": "counts for InstructPix2Pix checkpoints, which interfaces send it without",
     "mask_round": "masks are soft where they are blurred, and hard where they are not",
@@ -208,17 +171,18 @@ def read_values(fields: JsonObject, endpoint: str) -> dict[str, Any]:
     values = {field.name: _read(field, fields.get(field.name)) for field in fields_of(endpoint)}
     for name, (allowed, problem) in NEUTRAL.items():
         value = values.get(name, allowed[0])
-        is_same = name in SAME_AS and value == values[SAME_AS[name]]
-        if value not in allowed and not is_same and _counts(name, values):
+        if value not in allowed and _counts(name, values):
             raise BadField(name, problem)
-    for name in ("hr_prompt", "hr_negative_prompt"):
-        if values.get("enable_hr") and values[name] not in ("", values[SAME_AS[name]]):
-            raise BadField(name, f"is not supported: the second pass has the {SAME_AS[name]} of the first")
     return values
 
 
-def _counts(name: str, values: Mapping[str, object]) -> bool:
-    """Fields of the second pass do when there is one."""
+def _counts(name: str, values: Mapping[str, Any]) -> bool:
+    """Fields of the second pass do when there is one; those of samplers with samplers that read them."""
+    if name in READ_BY:
+        samplers = [values["sampler_name"] or values["sampler_index"]]
+        if values.get("enable_hr") and values["hr_sampler_name"]:
+            samplers.append(values["hr_sampler_name"])
+        return any(reads(sampler, name) for sampler in samplers)
     return not name.startswith("hr_") or values.get("enable_hr") is True
 
 

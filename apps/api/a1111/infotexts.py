@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from apps.generation.adapters import entries_of
 from apps.generation.infotext import parameters_text
 from apps.generation.models import GenerationJob
 from gpu_runtime.metadata.infotext import parse_infotext
@@ -16,6 +17,9 @@ FIELDS: Final[Mapping[str, str]] = {
     "Schedule type": "scheduler",
     "CFG scale": "cfg_scale",
     "Seed": "seed",
+    "Variation seed": "subseed",
+    "Variation seed strength": "subseed_strength",
+    "Tiling": "tiling",
     "Denoising strength": "denoising_strength",
     "Mask blur": "mask_blur",
     "Refiner": "refiner_checkpoint",
@@ -23,6 +27,10 @@ FIELDS: Final[Mapping[str, str]] = {
     "Hires upscale": "hr_scale",
     "Hires upscaler": "hr_upscaler",
     "Hires steps": "hr_second_pass_steps",
+    "Hires sampler": "hr_sampler_name",
+    "Hires schedule type": "hr_scheduler",
+    "Hires prompt": "hr_prompt",
+    "Hires negative prompt": "hr_negative_prompt",
 }
 """Names in the text, and those of the fields that mean the same."""
 
@@ -41,6 +49,10 @@ OWN_KEYS: Final = frozenset(
         "Sampler",
         "CFG scale",
         "Seed",
+        "Variation seed",
+        "Variation seed strength",
+        "Seed resize from",
+        "Face restoration",
         "Size",
         "Model hash",
         "Model",
@@ -65,6 +77,11 @@ def fields_in(text: str) -> dict[str, object]:
     later = SIZE.fullmatch(found.settings.get("Hires resize", ""))
     if later is not None:
         fields |= {"hr_resize_x": later[1], "hr_resize_y": later[2]}
+    resized = SIZE.fullmatch(found.settings.get("Seed resize from", ""))
+    if resized is not None:
+        fields |= {"seed_resize_from_w": resized[1], "seed_resize_from_h": resized[2]}
+    if found.settings.get("Face restoration"):
+        fields["restore_faces"] = True
     if any(name.startswith("Hires ") for name in found.settings):
         fields["enable_hr"] = True
     options = {ours: found.settings[name] for name, ours in OPTIONS.items() if name in found.settings}
@@ -80,9 +97,15 @@ def parameters_of(settings: Mapping[str, str]) -> dict[str, str]:
     return {"Clip skip": "1", "Schedule type": "Automatic"} | found
 
 
-def infotext_of(job: GenerationJob, seed: int) -> str:
-    """The text of one of the job's images, as its file has it."""
-    return parameters_text(job.resolved, job.checkpoint, seed=seed)
+def infotexts_of(job: GenerationJob) -> list[str]:
+    """The texts of the job's images, as their files have them."""
+    resolved = job.resolved
+    # Without LoRAs nothing is looked up: this is told of every image of a job.
+    entries = entries_of([job]) if resolved.adapters.loras else {}
+    return [
+        parameters_text(resolved, job.checkpoint, entries, seed=seed, index=index)
+        for index, seed in enumerate(resolved.seeds)
+    ]
 
 
 def extra_params(text: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from apps.api.a1111.checkpoints import list_checkpoints, sha256_of, short_hash, title_of
+from apps.api.a1111.faces import list_restorers
 from apps.api.a1111.samplers import SAMPLERS, SCHEDULERS
 from apps.api.a1111.upscalers import LANCZOS, NONE, list_upscalers, title_of_upscaler
 from apps.apikeys.models import ApiKey
@@ -14,7 +15,6 @@ from apps.catalog.choices import Kind
 from apps.catalog.models import CatalogEntry, CatalogQuerySet
 from apps.catalog.selectors import list_usable
 from apps.core import clock
-from apps.generation.finding import find_entry_of
 from apps.generation.selectors import fresh_workers
 
 Row = Mapping[str, object]
@@ -155,8 +155,7 @@ def embeddings(key: ApiKey) -> dict[str, object]:
 
 def face_restorers(key: ApiKey) -> list[Row]:
     """GET face-restorers: what `restore_faces` and the visibilities of extras use."""
-    entry = find_entry_of(account=key.account, kind=Kind.FACE, variants=("restoration",))
-    return [{"name": entry.title, "cmd_dir": None}] if entry is not None else []
+    return [{"name": name, "cmd_dir": None} for name in list_restorers(key.account)]
 
 
 def realesrgan_models(key: ApiKey) -> list[Row]:

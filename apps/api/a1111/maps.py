@@ -9,28 +9,33 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from apps.api.a1111.jobs import artifacts_of, require_success, submit_all
+from apps.api.a1111.jobs import artifacts_of, require_success
 from apps.api.a1111.modules import find_module
 from apps.api.a1111.render import encoded, encoded_picture
 from apps.api.a1111.translation import Taken
 from apps.api.a1111.units import Unit, module_missing, resolution_of, threshold_of
 from apps.apikeys.models import ApiKey
+from apps.core import clock
 from apps.generation.choices import ControlType, Kind
 from apps.generation.models import GenerationJob
 from apps.generation.request import GenerationRequest
+from apps.generation.services import job_for
 from apps.generation.wishes import DetectWish, StoredPicture
 
 
-def submit_maps(key: ApiKey, units: Sequence[Unit], taken: Taken, job: GenerationJob) -> list[GenerationJob]:
-    """A job for each map that a detector makes. Raises as `submit_generation`."""
-    resolved = job.resolved
+def map_requests(
+    units: Sequence[Unit], taken: Taken, guided: GenerationRequest, key: ApiKey
+) -> list[GenerationRequest]:
+    """One for each map that a detector makes for `guided`. Raises as `submit_generation`."""
+    if not any(_is_made(unit, taken) for unit in units):
+        return []
+    resolved = job_for(account=key.account, api_key=key, request=guided, now=clock.now()).resolved
     short_side = min(resolved.width, resolved.height)
-    wanted = [
+    return [
         map_request(str(unit.values["module"]), unit.values, picture, short_side=short_side, mask=taken.mask)
         for unit, picture in zip(units, taken.controls, strict=True)
         if _is_made(unit, taken)
     ]
-    return submit_all(key, [(request, {"part_of": job.pk}) for request in wanted])
 
 
 def _is_made(unit: Unit, taken: Taken) -> bool:

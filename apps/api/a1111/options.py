@@ -13,9 +13,10 @@ from typing import Any, Final
 from django.db import transaction
 
 from apps.api.a1111.checkpoints import default_checkpoint, find_checkpoint, sha256_of, title_of
-from apps.api.a1111.errors import RUNTIME_ERROR, BadField, Refusal
-from apps.api.a1111.readers import BadValue, Flag, Reader, Text, Whole
+from apps.api.a1111.errors import CHECKPOINT_NOT_FOUND, RUNTIME_ERROR, BadField, Refusal
+from apps.api.a1111.readers import Flag, Number, Whole
 from apps.api.models import A1111Options
+from apps.api.readers import BadValue, Reader, Text
 from apps.apikeys.models import ApiKey
 from apps.catalog.models import CatalogEntry
 from apps.generation.request import MAX_CLIP_SKIP
@@ -49,6 +50,8 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "samples_format": Option(Text(max_chars=10), "png"),
     "jpeg_quality": Option(Whole(lowest=1, highest=100), 80),
     "webp_lossless": Option(Flag(), False),
+    "face_restoration_model": Option(Text(max_chars=50), ""),
+    "code_former_weight": Option(Number(lowest=0.0, highest=1.0), 0.5),
     "live_previews_enable": Option(Flag(), True),
 }
 
@@ -133,7 +136,9 @@ def _require_checkpoint(name: str, key: ApiKey) -> CatalogEntry:
     found = find_checkpoint(name, key)
     if found is None:
         problem = f"model {name!r} not found"
-        raise Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, problem, error=RUNTIME_ERROR)
+        raise Refusal(
+            HTTPStatus.INTERNAL_SERVER_ERROR, problem, code=CHECKPOINT_NOT_FOUND, error=RUNTIME_ERROR
+        )
     return found
 
 

@@ -10,11 +10,21 @@ from rest_framework.request import Request
 
 from apps.api.a1111.errors import BadField
 from apps.api.a1111.fields import NAME
-from apps.api.a1111.jobs import cancel, current_job, job_of_task, kept_of, open_jobs
-from apps.api.a1111.readers import YES, BadValue, Whole
+from apps.api.a1111.jobs import (
+    batch_of_job,
+    cancel,
+    current_job,
+    job_of_task,
+    jobs_beside,
+    kept_of,
+    open_jobs,
+)
+from apps.api.a1111.readers import YES, Whole
 from apps.api.a1111.render import TIMESTAMP
 from apps.api.a1111.views import A1111View, answer
+from apps.api.readers import BadValue
 from apps.apikeys.choices import Scope
+from apps.apikeys.models import ApiKey
 from apps.core import clock
 from apps.generation.choices import JobState
 from apps.generation.models import GenerationJob
@@ -38,7 +48,7 @@ class ProgressView(A1111View):
         picture = None if skips_image or job is None else _preview(job)
         return answer(
             {
-                "progress": _share(job) if job else 0.0,
+                "progress": _share_of_all(job) if job else 0.0,
                 "eta_relative": estimate_s(job=job, now=clock.now()) if job else 0.0,
                 "state": _state(job),
                 "current_image": picture,
@@ -54,6 +64,13 @@ def _share(job: GenerationJob) -> float:
         return 0.0
     done = job.progress_step / max(1, job.progress_total)
     return round(min(1.0, max(STARTED, done)), 4)
+
+
+def _share_of_all(job: GenerationJob) -> float:
+    """The same of the whole request, where it made several jobs."""
+    jobs = batch_of_job(job)
+    done = sum(1.0 if each.is_terminal else _share(each) for each in jobs)
+    return round(done / len(jobs), 4)
 
 
 def _state(job: GenerationJob | None) -> dict[str, object]:
@@ -80,7 +97,7 @@ def _preview(job: GenerationJob) -> str | None:
 
 
 class InterruptView(A1111View):
-    """Ends what `progress` speaks of; its request is answered without images."""
+    """Ends the request that `progress` speaks of; it is answered with those of its images that are there."""
 
     result: dict[str, object] | None = {}
 
@@ -88,16 +105,28 @@ class InterruptView(A1111View):
         key = self.identify(request._request, {}, Scope.JOBS_CANCEL)
         job = current_job(key)
         if job is not None:
-            cancel(job, key)
-            for part in open_jobs(key).filter(client_options__part_of=job.pk):
-                cancel(part, key)
+            self.end(job, key)
         return answer(self.result)
+
+    def end(self, job: GenerationJob, key: ApiKey) -> None:
+        """Whatever belongs to its request."""
+        for each in jobs_beside(job):
+            cancel(each, key)
 
 
 class SkipView(InterruptView):
-    """The same: all images of a request are made together, so none comes after the one that is skipped."""
+    """Ends the image that is being made; where no other job of the request is left, it is the same.
+
+    All images of one job are made together, so none comes after the one that is skipped.
+    """
 
     result = None
+
+    def end(self, job: GenerationJob, key: ApiKey) -> None:
+        if any(each.pk != job.pk and each.state != JobState.CANCELED for each in batch_of_job(job)):
+            cancel(job, key)
+        else:
+            super().end(job, key)
 
 
 class TaskProgressView(A1111View):

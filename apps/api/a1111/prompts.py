@@ -6,6 +6,7 @@ Weights of words stay where they are: the runtime reads them (PromptStyle.WEIGHT
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Final
 
 from apps.accounts.models import Account
@@ -13,6 +14,7 @@ from apps.api.a1111.errors import BadField
 from apps.catalog.choices import Kind
 from apps.catalog.models import CatalogEntry
 from apps.catalog.selectors import list_usable
+from apps.core.errors import InvalidField
 from apps.generation.request import MAX_EMBEDDINGS
 from apps.generation.wishes import LoraWish
 from gpu_runtime.messages import PromptStyle
@@ -27,20 +29,60 @@ EMPTY: Final = "()"
 """How an empty prompt is written for a runtime that wants one: brackets around nothing weigh nothing."""
 
 
-def split_networks(prompt: str, *, is_applied: bool = True) -> tuple[str, tuple[LoraWish, ...]]:
-    """The prompt without its tags, and the LoRAs that they name; one that is named twice counts twice.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Networks:
+    """What the prompts of a request say, with the tags taken out of their words."""
 
-    Raises BadField for another kind of network, and for a weight that is none.
-    """
+    prompt: str
+    negative_prompt: str
+    loras: tuple[LoraWish, ...]
+    """Of the prompt alone, as there."""
+    missing: tuple[str, ...]
+    """What tags name and this server does not have; it is left out and told, as there."""
+
+
+def read_networks(
+    prompt: str, negative_prompt: str, *, account: Account, is_applied: bool = True
+) -> Networks:
+    """Raises BadField for a weight that is none, or out of range; at most one query."""
+    scales, others = _tags_of(prompt) if is_applied else ({}, [])
+    wishes = [_wish(name, scale) for name, scale in scales.items() if scale]
+    known = _known_loras([wish.name for wish in wishes], account)
+    missing = [wish.name for wish in wishes if wish.name not in known]
+    return Networks(
+        prompt=NETWORK.sub("", prompt),
+        negative_prompt=NETWORK.sub("", negative_prompt),
+        loras=tuple(wish for wish in wishes if wish.name in known),
+        missing=(*missing, *others),
+    )
+
+
+def _tags_of(prompt: str) -> tuple[dict[str, float], list[str]]:
+    """Weights by LoRA, where one that is named twice counts twice; and tags of other kinds."""
     scales: dict[str, float] = {}
-    for match in NETWORK.finditer(prompt) if is_applied else ():
-        if match["kind"].lower() not in LORA_KINDS:
-            problem = f"names a network of kind {match['kind'][:20]}; this server applies <lora:name:weight>"
-            raise BadField("prompt", problem)
-        name, scale = _read_tag(match["words"])
-        scales[name] = scales.get(name, 0.0) + scale
-    text = NETWORK.sub("", prompt)
-    return text, tuple(LoraWish(name=name, scale=scale) for name, scale in scales.items() if scale)
+    others: list[str] = []
+    for match in NETWORK.finditer(prompt):
+        if match["kind"].lower() in LORA_KINDS:
+            name, scale = _read_tag(match["words"])
+            scales[name] = scales.get(name, 0.0) + scale
+        else:
+            others.append(f"{match['kind']}:{match['words'].partition(':')[0]}")
+    return scales, others
+
+
+def _wish(name: str, scale: float) -> LoraWish:
+    try:
+        return LoraWish(name=name, scale=scale)
+    except InvalidField as error:
+        raise BadField("prompt", error.problem) from None
+
+
+def _known_loras(names: list[str], account: Account) -> set[str]:
+    """Those of the names and aliases that stand for a LoRA which the account may use."""
+    if not names:
+        return set()
+    entries = list_usable(account=account).filter(kind=Kind.LORA, names__name__in=names)
+    return set(entries.values_list("names__name", flat=True))
 
 
 def _read_tag(words: str) -> tuple[str, float]:

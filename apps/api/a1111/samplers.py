@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
 
-from apps.api.a1111.errors import Refusal
+from apps.api.a1111.errors import SAMPLER_NOT_FOUND, SCHEDULER_NOT_FOUND, Refusal
 from apps.generation.infotext import SCHEDULE_NAMES
 from gpu_runtime.messages import Sampler, SigmaSchedule
 
 AUTOMATIC: Final = "automatic"
+
+_SDE: Final = (Sampler.DPMPP_SDE, Sampler.DPMPP_2M_SDE, Sampler.DPMPP_2M_SDE_HEUN, Sampler.DPMPP_3M_SDE)
+_ANCESTRAL: Final = (Sampler.EULER_A, Sampler.KDPM2_A, Sampler.DPMPP_2S_A)
+
+READ_BY: Final[Mapping[str, frozenset[Sampler]]] = {
+    "eta": frozenset({*_ANCESTRAL, *_SDE, Sampler.DPM_FAST, Sampler.DPM_ADAPTIVE, Sampler.DDIM}),
+    "s_churn": frozenset({Sampler.EULER, Sampler.HEUN, Sampler.KDPM2}),
+    "s_noise": frozenset({Sampler.KDPM2_A, Sampler.DPMPP_2S_A, *_SDE, Sampler.DPM_FAST}),
+}
+"""Fields that only some samplers read upstream; with others they change nothing, whatever their value.
+
+Those with churn read s_noise as well, for the noise that churn adds.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +159,15 @@ def find_schedule(name: str) -> SigmaSchedule | None:
     return _SCHEDULES.get(_fold(name))
 
 
+def reads(name: str, field: str) -> bool:
+    """Whether a sampler by this name looks at one of READ_BY; true for a name that is none."""
+    try:
+        row, _ = _find_sampler(name)
+    except Refusal:
+        return True
+    return row.sampler in READ_BY[field]
+
+
 def choose_sampler(name: str, scheduler: str) -> tuple[Sampler, SigmaSchedule]:
     """What both names mean together; a name of old may have the schedule behind it ("DPM++ 2M Karras").
 
@@ -153,7 +176,7 @@ def choose_sampler(name: str, scheduler: str) -> tuple[Sampler, SigmaSchedule]:
     row, behind = _find_sampler(name)
     asked = find_schedule(scheduler or AUTOMATIC)
     if asked is None:
-        raise Refusal(HTTPStatus.BAD_REQUEST, "Scheduler not found")
+        raise Refusal(HTTPStatus.BAD_REQUEST, "Scheduler not found", code=SCHEDULER_NOT_FOUND)
     if asked is SigmaSchedule.AUTOMATIC:
         own = SigmaSchedule(row.options.get("scheduler", AUTOMATIC))
         return row.sampler, behind or own
@@ -169,4 +192,4 @@ def _find_sampler(name: str) -> tuple[SamplerRow, SigmaSchedule | None]:
         row = _BY_NAME.get(folded.removesuffix(ending).rstrip())
         if row is not None and folded.endswith(ending):
             return row, schedule
-    raise Refusal(HTTPStatus.BAD_REQUEST, "Sampler not found")
+    raise Refusal(HTTPStatus.BAD_REQUEST, "Sampler not found", code=SAMPLER_NOT_FOUND)

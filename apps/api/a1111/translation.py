@@ -10,11 +10,13 @@ from typing import Any, Final
 
 from apps.accounts.models import Account
 from apps.api.a1111.asked import Asked
-from apps.api.a1111.errors import BadField, Refusal, bad_picture
+from apps.api.a1111.batches import batch_of
+from apps.api.a1111.errors import PICTURE_MISSING, BadField, Refusal, bad_picture
+from apps.api.a1111.faces import restored_faces
 from apps.api.a1111.options import output_of
-from apps.api.a1111.prompts import EMPTY, named_embeddings, require_readable, split_networks
+from apps.api.a1111.prompts import EMPTY, named_embeddings, require_readable
 from apps.api.a1111.samplers import choose_sampler
-from apps.api.a1111.second_passes import hires_wish, refiner_wish
+from apps.api.a1111.second_passes import hires_wish, later_prompts, refiner_wish
 from apps.api.a1111.units import control_wishes
 from apps.core.errors import InvalidField
 from apps.generation.choices import Fill, Kind, Resize
@@ -22,11 +24,12 @@ from apps.generation.picture_headers import BadPicture
 from apps.generation.pictures import Brought, read_source, take_pictures
 from apps.generation.request import MAX_IMAGES, MAX_SEED, GenerationRequest
 from apps.generation.sizes import SIDE_MULTIPLE_PX
-from apps.generation.wishes import MaskWish, StoredPicture, UpscaleWish
+from apps.generation.wishes import MaskWish, StoredPicture, VariationWish
 from gpu_runtime.batching.admission import READ_BY_CLIP
 from gpu_runtime.messages import PromptStyle
 
-RESIZES: Final = (Resize.STRETCH, Resize.CROP, Resize.PAD)
+RESIZES: Final = (Resize.STRETCH, Resize.CROP, Resize.PAD, Resize.STRETCH)
+"""By number; the last stretches latents there, pixels here."""
 FILLS: Final = (Fill.BLUR, Fill.ORIGINAL, Fill.NOISE, Fill.GREY)
 NOT_FOUND: Final = "Init image not found"
 
@@ -41,6 +44,8 @@ THEIRS: Final[Mapping[str, str]] = {
     "hires_steps": "hr_second_pass_steps",
     "hires_strength": "denoising_strength",
     "hires_upscaler": "hr_upscaler",
+    "hires_prompt": "hr_prompt",
+    "hires_negative_prompt": "hr_negative_prompt",
     "refiner": "refiner_checkpoint",
     "checkpoint": "override_settings.sd_model_checkpoint",
     "vae": "override_settings.sd_vae",
@@ -48,6 +53,14 @@ THEIRS: Final[Mapping[str, str]] = {
     "loras": "prompt",
     "lora_scale": "prompt",
     "embeddings": "prompt",
+    "faces": "restore_faces",
+    "face_model": "override_settings.face_restoration_model",
+    "is_seamless": "tiling",
+    "variation": "subseed_strength",
+    "variation_seed": "subseed",
+    "variation_strength": "subseed_strength",
+    "variation_from_width": "seed_resize_from_w",
+    "variation_from_height": "seed_resize_from_h",
     "mask_blur_px": "mask_blur",
     "mask_padding_px": "inpaint_full_res_padding",
     "image": "init_images",
@@ -66,10 +79,16 @@ THEIRS: Final[Mapping[str, str]] = {
 class Taken:
     """The pictures of a request, stored."""
 
-    image: StoredPicture | None = None
+    images: Sequence[StoredPicture] = ()
+    """What img2img begins from, one or several."""
     mask: StoredPicture | None = None
     controls: Sequence[StoredPicture] = ()
     """One for each unit."""
+
+    @property
+    def image(self) -> StoredPicture | None:
+        """The first to begin from, at which units without a picture look."""
+        return self.images[0] if self.images else None
 
 
 def renamed(error: InvalidField) -> InvalidField:
@@ -92,32 +111,34 @@ def store_pictures(named: Sequence[tuple[str, str]], *, now: datetime) -> list[S
 
 
 def take_asked(asked: Asked, *, now: datetime) -> Taken:
-    """Store its pictures. Raises Refusal for one that is missing or cannot be used, BadField for several."""
-    named = []
-    if asked.is_from_picture:
-        named.append(("init_images", _init_image(asked)))
+    """Store its pictures. Raises Refusal for one that is missing or cannot be used."""
+    begun_from = _init_images(asked) if asked.is_from_picture else []
+    named = list(begun_from)
     if asked.get("mask"):
         named.append(("mask", asked.get("mask")))
     own = [(f"{unit.place}.image", unit.image) for unit in asked.units if unit.image]
     stored = store_pictures(named + own, now=now)
-    image = stored[0] if asked.is_from_picture else None
+    images = stored[: len(begun_from)]
     of_units = iter(stored[len(named) :])
+    first = images[0] if images else None
     return Taken(
-        image=image,
-        mask=stored[1] if asked.get("mask") else None,
-        controls=[next(of_units) if unit.image else _shared(image, unit.place) for unit in asked.units],
+        images=images,
+        mask=stored[len(begun_from)] if asked.get("mask") else None,
+        controls=[next(of_units) if unit.image else _shared(first, unit.place) for unit in asked.units],
     )
 
 
-def _init_image(asked: Asked) -> str:
+def _init_images(asked: Asked) -> list[tuple[str, str]]:
+    """Under the names that refusals have for them."""
     images = asked.get("init_images") or []
-    if not images or not images[0]:
-        raise Refusal(HTTPStatus.NOT_FOUND, NOT_FOUND)
-    if len(images) > 1:
-        raise BadField("init_images", "must be one picture: send a request for each")
-    if not isinstance(images[0], str):
-        raise BadField("init_images.0", "must be a picture as base64")
-    return images[0]
+    if not images or not all(images):
+        raise Refusal(HTTPStatus.NOT_FOUND, NOT_FOUND, code=PICTURE_MISSING)
+    for number, image in enumerate(images):
+        if not isinstance(image, str):
+            raise BadField(f"init_images.{number}", "must be a picture as base64")
+    if len(images) == 1:
+        return [("init_images", images[0])]
+    return [(f"init_images.{number}", image) for number, image in enumerate(images)]
 
 
 def _shared(image: StoredPicture | None, place: str) -> StoredPicture:
@@ -127,24 +148,30 @@ def _shared(image: StoredPicture | None, place: str) -> StoredPicture:
     return image
 
 
-def translate(asked: Asked, taken: Taken, *, account: Account) -> GenerationRequest:
-    """The request as services take it. Raises InvalidField with the caller's names, BadField and Refusal."""
+def translate(asked: Asked, taken: Taken, *, account: Account) -> list[GenerationRequest]:
+    """The request as services take it, in the order of its images: one, or one for each image of a batch.
+
+    Raises InvalidField with the caller's names, BadField and Refusal.
+    """
     try:
-        return _translate(asked, taken, account)
+        request = _translate(asked, taken, account)
+        return (
+            [request] if len(taken.images) < 2 else batch_of(request, taken.images, turns=asked.get("n_iter"))
+        )
     except InvalidField as error:
         raise renamed(error) from None
 
 
 def _translate(asked: Asked, taken: Taken, account: Account) -> GenerationRequest:
-    prompt, loras = split_networks(asked.get("prompt"), is_applied=not asked.get("disable_extra_networks"))
-    negative_prompt, _ = split_networks(asked.get("negative_prompt"), is_applied=False)
+    prompt, negative_prompt = asked.networks.prompt, asked.networks.negative_prompt
     sampler, schedule = choose_sampler(
         asked.get("sampler_name") or asked.get("sampler_index"), asked.get("scheduler") or ""
     )
     width, height = asked.first_size
     checkpoint = asked.checkpoint
     skipped = int(asked.options["CLIP_stop_at_last_layers"]) - 1
-    texts = f"{prompt}\n{negative_prompt}"
+    hires = hires_wish(asked, account)
+    texts = "\n".join([prompt, negative_prompt, *later_prompts(hires)])
     for field, text in (("prompt", prompt), ("negative_prompt", negative_prompt)):
         require_readable(field, text, checkpoint)
     return GenerationRequest(
@@ -154,22 +181,24 @@ def _translate(asked: Asked, taken: Taken, account: Account) -> GenerationReques
         negative_prompt=negative_prompt,
         width=floored(width),
         height=floored(height),
-        num_images=_num_images(asked),
+        num_images=_num_images(asked) if len(taken.images) < 2 else 1,
         steps=asked.get("steps"),
         guidance_scale=asked.get("cfg_scale"),
         seed=_seed(asked.get("seed")),
+        variation=_variation(asked),
+        is_seamless=bool(asked.get("tiling")),
         sampler=sampler,
         schedule=schedule,
         clip_skip=skipped if skipped and checkpoint.family in READ_BY_CLIP else None,
         prompt_style=PromptStyle.WEIGHTED,
         wants_previews=bool(asked.options["live_previews_enable"]),
-        loras=loras,
+        loras=asked.networks.loras,
         embeddings=named_embeddings(texts, account=account, checkpoint=checkpoint),
         vae=asked.vae,
         controls=control_wishes(asked.units, taken.controls, account=account, short_side=min(width, height)),
         refiner=refiner_wish(asked),
-        hires=hires_wish(asked),
-        upscale=_restoration(asked),
+        hires=hires,
+        faces=restored_faces(asked),
         output=output_of(asked.options),
         **_with_pictures(asked, taken),
     )
@@ -193,13 +222,16 @@ def _seed(seed: int) -> int | None:
     return None if seed < 0 else seed % (MAX_SEED + 1)
 
 
-def _restoration(asked: Asked) -> UpscaleWish | None:
-    """Faces mended in an image that stays as large as it is."""
-    if not asked.get("restore_faces"):
+def _variation(asked: Asked) -> VariationWish | None:
+    """A second seed with a share in the noise, and the size that the noise is of, where it has both sides."""
+    strength = asked.get("subseed_strength")
+    sides = asked.get("seed_resize_from_w"), asked.get("seed_resize_from_h")
+    is_resized = all(side > 0 for side in sides)
+    if not strength and not is_resized:
         return None
-    width, height = asked.last_size
-    return UpscaleWish(
-        width=floored(width), height=floored(height), upscaler="lanczos", is_face_enhanced=True
+    width, height = sides if is_resized else (None, None)
+    return VariationWish(
+        seed=_seed(asked.get("subseed")), strength=strength, from_width=width, from_height=height
     )
 
 

@@ -9,9 +9,10 @@ from typing import Any, Final
 
 from apps.accounts.models import Account
 from apps.api.a1111.checkpoints import find_by_title
-from apps.api.a1111.errors import BadField, Refusal
+from apps.api.a1111.errors import CONTROLNET_NOT_FOUND, MODULE_NOT_FOUND, BadField, Refusal
 from apps.api.a1111.modules import NO_MODEL, NONE, find_module, list_networks, type_of
-from apps.api.a1111.readers import ANY_NUMBER, BadValue, Flag, Named, Number, Reader, Text, Whole
+from apps.api.a1111.readers import ANY_NUMBER, Flag, Named, Number, Whole
+from apps.api.readers import BadValue, Reader, Text
 from apps.generation.choices import Balance, ControlType
 from apps.generation.request import MAX_CONTROLS
 from apps.generation.wishes import MAX_CONTROL_SCALE, ControlWish, StoredPicture
@@ -145,7 +146,8 @@ def _network(unit: Unit, account: Account) -> tuple[str, ControlType | None]:
         return "", None
     entry = find_by_title(list_networks(account), name)
     if entry is None:
-        raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, f"ControlNet model {name[:200]} not found")
+        problem = f"ControlNet model {name[:200]} not found"
+        raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, problem, code=CONTROLNET_NOT_FOUND)
     return entry.name, type_of(entry, str(unit.values["union_control_type"]))
 
 
@@ -164,7 +166,8 @@ def _type(unit: Unit, of_model: ControlType | None) -> ControlType:
 
 def module_missing(name: str) -> Refusal:
     """Theirs, with the name."""
-    return Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, f"Module not available: {name[:200]}")
+    problem = f"Module not available: {name[:200]}"
+    return Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, problem, code=MODULE_NOT_FOUND)
 
 
 def resolution_of(values: Mapping[str, Any], short_side: int) -> int:

@@ -7,7 +7,7 @@ from typing import Final
 
 from apps.accounts.models import Account
 from apps.api.a1111.checkpoints import find_by_title
-from apps.api.a1111.errors import Refusal
+from apps.api.a1111.errors import UPSCALER_NOT_FOUND, Refusal
 from apps.catalog.choices import Kind
 from apps.catalog.models import CatalogEntry, CatalogQuerySet
 from apps.catalog.selectors import list_usable
@@ -47,5 +47,6 @@ def find_upscaler(name: str, account: Account) -> str:
         return RESAMPLING
     entry = find_by_title(list_upscalers(account), _OURS.get(folded, name))
     if entry is None:
-        raise Refusal(HTTPStatus.BAD_REQUEST, f"Invalid upscaler: {name[:200]}")
+        problem = f"Invalid upscaler: {name[:200]}"
+        raise Refusal(HTTPStatus.BAD_REQUEST, problem, code=UPSCALER_NOT_FOUND)
     return entry.name

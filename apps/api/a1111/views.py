@@ -6,6 +6,7 @@ import base64
 import binascii
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
+from uuid import uuid4
 
 from django.http import HttpRequest, HttpResponse
 from rest_framework.request import Request
@@ -13,21 +14,20 @@ from rest_framework.request import Request
 from apps.api.a1111 import errors
 from apps.api.a1111.asked import Asked, read_asked
 from apps.api.a1111.fields import IMG2IMG, TXT2IMG
-from apps.api.a1111.jobs import Kept, cancel, require_success, submit, wait_for_all
-from apps.api.a1111.maps import maps_of, submit_maps
+from apps.api.a1111.jobs import Kept, require_success, wait_for_all
+from apps.api.a1111.maps import map_requests, maps_of
 from apps.api.a1111.options import change_options
 from apps.api.a1111.render import images_body
-from apps.api.a1111.translation import Taken, renamed, take_asked, translate
+from apps.api.a1111.submissions import Submission, submit_all, with_headers
+from apps.api.a1111.translation import renamed, take_asked, translate
 from apps.api.bodies import JsonObject, read_fields
 from apps.api.json_bytes import json_bytes
-from apps.api.quota_headers import quota_headers
 from apps.api.views import DialectView
 from apps.apikeys.choices import Scope
 from apps.apikeys.errors import ApiKeyInvalid, ApiKeyMissing
 from apps.apikeys.models import ApiKey
 from apps.core import clock
 from apps.core.errors import InvalidField
-from apps.generation.models import GenerationJob
 
 BASIC: Final = "basic "
 
@@ -79,35 +79,25 @@ class GenerationView(A1111View):
 
     def post(self, request: Request) -> HttpResponse:
         key, fields = self.read(request, Scope.IMAGES_GENERATE)
+        submission = Submission.of(request._request, key)
         asked = read_asked(fields, self.endpoint, key)
-        now = clock.now()
-        taken = take_asked(asked, now=now)
+        taken = take_asked(asked, now=clock.now())
         wanted = translate(asked, taken, account=key.account)
         try:
-            job = submit(key, wanted, _kept(asked))
+            maps_wanted = map_requests(asked.units, taken, wanted[0], key)
+            kept = _kept(asked, has_several_jobs=len(wanted) > 1, has_maps=bool(maps_wanted))
+            for_map: Kept = {"batch": kept.get("batch", ""), "is_map": True}
+            together = [(each, kept) for each in wanted] + [(each, for_map) for each in maps_wanted]
+            jobs = submit_all(submission, together)
         except InvalidField as error:
             raise renamed(error) from None
-        ended, maps = self._results(request._request, key, job, asked, taken)
+        ended = wait_for_all(jobs, request._request, key, is_fetchable=submission.is_fetchable)
+        images = [require_success(job) for job in ended[: len(wanted)]]
+        maps = maps_of(asked.units, taken, ended[len(wanted) :])
         if not asked.get("override_settings_restore_afterwards"):
             change_options(key, asked.overridden)
-        body = images_body(ended, _echo(asked), maps=maps, sends_images=asked.get("send_images"))
-        response = answer(body)
-        response.headers["X-Darkroom-Job"] = str(job.pk)
-        for name, value in quota_headers(key.account, now=now).items():
-            response.headers[name] = value
-        return response
-
-    def _results(
-        self, http: HttpRequest, key: ApiKey, job: GenerationJob, asked: Asked, taken: Taken
-    ) -> tuple[GenerationJob, Sequence[str]]:
-        """The ended job, and the maps of its units. Raises Refusal and ClientGone."""
-        try:
-            parts = submit_maps(key, asked.units, taken, job)
-        except BaseException:
-            cancel(job, key)
-            raise
-        ended, *ended_parts = wait_for_all([job, *parts], http, key)
-        return require_success(ended), maps_of(asked.units, taken, ended_parts)
+        body = images_body(images, _echo(asked), maps=maps, sends_images=asked.get("send_images"))
+        return with_headers(answer(body), submission, jobs)
 
 
 class Img2ImgView(GenerationView):
@@ -123,16 +113,20 @@ class UnknownPathView(A1111View):
         return errors.unknown_path()
 
 
-def _kept(asked: Asked) -> Kept:
-    return {
+def _kept(asked: Asked, *, has_several_jobs: bool, has_maps: bool) -> Kept:
+    kept: Kept = {
         "task_id": asked.get("force_task_id") or "",
         "prompt": asked.get("prompt"),
         "negative_prompt": asked.get("negative_prompt"),
+        "missing_networks": list(asked.networks.missing),
         "subseed": asked.get("subseed"),
         "n_iter": asked.get("n_iter"),
-        "batch_size": asked.get("batch_size"),
+        "batch_size": len(asked.get("init_images")) if has_several_jobs else asked.get("batch_size"),
         "restore_faces": bool(asked.get("restore_faces")),
     }
+    if has_several_jobs or has_maps:
+        kept["batch"] = uuid4().hex
+    return kept
 
 
 def _echo(asked: Asked) -> dict[str, object]:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from apps.api.modelslab.fields import generation, upscale
+from apps.api.modelslab.fields.table import Table
 from apps.api.modelslab.offers import (
     CAPTION,
     CONTROLNET,
@@ -22,6 +23,7 @@ from apps.api.modelslab.offers import (
     INPAINT,
     INPAINT_PLAIN,
     KONTEXT,
+    MAGIC_MIX,
     MASK_CREATOR,
     NSFW_CHECK,
     OBJECT_REMOVAL,
@@ -83,6 +85,7 @@ _IMAGE_EDITING: Final[Endpoints] = {
     "fashion": FASHION,
     "qwen_edit": QWEN_EDIT,
     "img_mixer": IMAGE_MIXER,
+    "magic_mix": MAGIC_MIX,
     "flux_kontext_img2img": KONTEXT,
 }
 _FACESWAP: Final[Endpoints] = {
@@ -106,15 +109,15 @@ def _enterprise(name: str, endpoints: Endpoints, *, family: str = "") -> dict[st
     return _under(prefix, own, family=family)
 
 
-def _of_model(choose: ModelChoice) -> Endpoints:
-    """Endpoints of a server for one model: `model_id` may be left out."""
+def _of_model(choose: ModelChoice, more: Table = ()) -> Endpoints:
+    """Endpoints of a server for one model: `model_id` may be left out; `more` fields are its own."""
     by_model = {"text2img": TEXT_TO_IMAGE, "img2img": SIZED_IMAGE_TO_IMAGE, "inpaint": INPAINT}
     return {
         name: replace(
             endpoint,
             table=tuple(
                 generation.optional(field, "the server's own") if field.ours == "checkpoint" else field
-                for field in endpoint.table
+                for field in (*endpoint.table, *more)
             ),
             choose_model=choose,
         )
@@ -123,13 +126,15 @@ def _of_model(choose: ModelChoice) -> Endpoints:
 
 
 _MODEL_SERVERS: Final[Mapping[str, ModelChoice]] = {
-    "flux": choosing.named_model("flux", "flux"),
-    "flux_klein": choosing.named_model("flux-klein"),
-    "z_image_turbo": choosing.named_model("z-image-turbo", "z_image"),
-    "qwen": choosing.named_model("qwen", "qwen_image"),
+    "flux": choosing.flux_model,
+    "flux_klein": choosing.named_model("flux-klein", "flux2"),
+    "z_image_turbo": choosing.named_model("z-image-turbo", "z-image"),
+    "qwen": choosing.named_model("qwen", "qwen-image"),
     "flux_kontext_dev": choosing.kontext_model,
     "pony": choosing.named_model("pony-realism"),
 }
+
+_FIELDS_OF_SERVERS: Final[Mapping[str, Table]] = {"flux": (generation.DEPLOYMENT,)}
 
 _ENTERPRISE_IMAGES: Final[Endpoints] = {
     **_IMAGES,
@@ -179,7 +184,7 @@ ENDPOINTS: Final[Endpoints] = {
     **{
         path: endpoint
         for name, choose in _MODEL_SERVERS.items()
-        for path, endpoint in _enterprise(name, _of_model(choose)).items()
+        for path, endpoint in _enterprise(name, _of_model(choose, _FIELDS_OF_SERVERS.get(name, ()))).items()
     },
 }
 
@@ -192,3 +197,6 @@ SERVERS: Final = tuple(
     )
 )
 """Enterprise families that the contract manages one by one; here one server does everything."""
+
+HOSTS: Final = ("v1/enterprise", "v1/image_editing", *(f"v1/enterprise/{name}" for name in SERVERS))
+"""What management endpoints lie below: SDKs of every age have put them somewhere else."""

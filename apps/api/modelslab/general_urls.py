@@ -8,7 +8,7 @@ from django.urls import URLPattern, path, re_path
 
 from apps.api.modelslab import general_views as views
 from apps.api.modelslab import server_views as server
-from apps.api.modelslab.endpoints import SERVERS
+from apps.api.modelslab.endpoints import HOSTS
 
 GENERAL: Final = {
     "check_nsfw_cp": views.PromptCheckView,
@@ -16,10 +16,9 @@ GENERAL: Final = {
     "v6/base64_to_url": views.Base64ToUrlView,
     "v6/image_editing/base64_to_url": views.Base64ToUrlView,
     "v1/enterprise/image_editing/base64_to_url": views.Base64ToUrlView,
+    "v1/image_editing/base64_to_url": views.Base64ToUrlView,
     "v3/base64_crop": views.Base64CropView,
     "v3/upload_image": views.UploadImageView,
-    "v1/enterprise/upload_image": views.UploadImageView,
-    "v1/enterprise/images/upload_image": views.UploadImageView,
     "v3/delete_image": views.DeleteImageView,
     "assets_generated": views.AssetsGeneratedView,
     "v6/assets_generated": views.AssetsGeneratedView,
@@ -37,19 +36,18 @@ SERVER: Final = {
     "reset_s3": server.StorageView,
     "system_details": server.SystemDetailsView,
     "clear_cache": server.ClearCacheView,
+    "upload_image": views.UploadImageView,
 }
-"""Below v1/enterprise, and below each of its families."""
-
-HOSTS: Final = ("v1/enterprise", *(f"v1/enterprise/{name}" for name in SERVERS))
+"""Below each of HOSTS."""
 
 _TRAINING: Final = (
     r"v3/(?:lora_fine_tune|fine_tune|fine_tune_v2|finetune_list|fine_tune_status|cancel_training"
     r"|cancle_training|finetune/delete)(?:/[^/]+)?"
 )
-_WORD: Final = r"(?:/.*)?"
+_WORD: Final = r"(?:/.*[^/])?"
 NOT_OFFERED: Final = (
     (_TRAINING, "Training", " in this version"),
-    (rf"(?:v[3-8]|v1/enterprise)/(?:video|video_fusion|video-fusion|video_ultra|movies){_WORD}", "Video", ""),
+    (rf"(?:v[3-8]|v1/enterprise)/(?:[a-z_-]*video[a-z_-]*|movies){_WORD}", "Video", ""),
     (r"(?:v6/(?:faceswap|deepfake)|v1/enterprise/(?:faceswap|deepfake))/[a-z]+_video_swap", "Video", ""),
     (rf"(?:v[3-8]|v1/enterprise)/(?:3d|threed|text_to_3d|image_to_3d){_WORD}", "3D", ""),
     (
@@ -60,7 +58,7 @@ NOT_OFFERED: Final = (
     (rf"(?:v6|v1/enterprise)/interior{_WORD}", "Interior design", "; image to image and inpainting are"),
     (rf"v1/enterprise/nano_banana{_WORD}", "Nano Banana", ""),
     (
-        r"(?:v6|v1|v1/enterprise)/image_editing/(?:magic_mix|blip_diffusion|multiview|relighting)",
+        r"(?:v6|v1|v1/enterprise)/image_editing/(?:blip_diffusion|multiview|relighting)",
         "This way of editing",
         "; qwen_edit and img_mixer are where a model for them is installed",
     ),

@@ -45,6 +45,8 @@ from apps.quotas.selectors import get_usage
 
 Json = dict[str, object]
 
+UPLOADED: Final = "image uploaded"
+
 
 class GeneralView(ModelsLabView):
     """Base: reads body and query together, answers GET and POST alike."""
@@ -124,14 +126,7 @@ class Base64CropView(UploadView):
         return crop_to_square(picture, now=clock.now()) if values.get("is_cropped", True) else picture
 
     def told(self, shared: Artifact) -> Json:
-        said = "image uploaded"
-        return {
-            "status": "success",
-            "message": said,
-            "messege": said,
-            "link": link_of(shared),
-            "request_id": shared.pk,
-        }
+        return render.said(UPLOADED, link=link_of(shared), request_id=shared.pk)
 
 
 class UploadImageView(UploadView):
@@ -140,8 +135,7 @@ class UploadImageView(UploadView):
     table = UPLOAD_IMAGE
 
     def told(self, shared: Artifact) -> Json:
-        said = "image uploaded"
-        return {"status": "success", "message": said, "messege": said, "image_url": link_of(shared)}
+        return render.said(UPLOADED, image_url=link_of(shared))
 
 
 class DeleteImageView(GeneralView):
@@ -155,8 +149,7 @@ class DeleteImageView(GeneralView):
         if values.get("type", IMAGE_TYPE) != IMAGE_TYPE:
             raise NotFound(what="Request", id=str(job_id))
         delete_images(job=access_job(account=key.account, job_id=job_id), actor=key.ref, now=clock.now())
-        said = "image deleted"
-        return {"status": "success", "message": said, "messege": said}
+        return render.said("image deleted")
 
 
 class AssetsGeneratedView(GeneralView):
@@ -191,8 +184,8 @@ class RequestCountView(GeneralView):
 
     def act(self, key: ApiKey, values: Values) -> Json:
         count = count_open(account=key.account)
-        said = f"{count} requests are queued or being processed"
-        return {"status": "success", "processing_count": count, "message": said, "messege": said}
+        are = "1 request is" if count == 1 else f"{count} requests are"
+        return render.said(f"{are} queued or being processed", processing_count=count)
 
 
 class WalletView(GeneralView):

@@ -7,6 +7,7 @@ from apps.api.modelslab.translation.asked import ClientOptions
 from apps.generation.choices import DENOISING_KINDS, Kind
 from apps.generation.models import GenerationJob
 from apps.generation.resolved import ResolvedRequest
+from apps.generation.safety_report import report_on
 
 Meta = dict[str, object]
 """An open set of keys by contract (section 4.6): clients read some, unknown ones are harmless."""
@@ -24,6 +25,8 @@ def meta_of(job: GenerationJob, options: ClientOptions) -> Meta:
         "temp": _flag(options["temp"]),
         "instant_response": _flag(options["instant_response"]),
         "safety_checker": _flag(resolved.check is not None),
+        # What it was called before.
+        "safetychecker": _flag(resolved.check is not None),
         "upscale": _flag(resolved.upscale is not None),
         "watermark": "no",
         "full_url": "no",
@@ -33,7 +36,22 @@ def meta_of(job: GenerationJob, options: ClientOptions) -> Meta:
         "id": str(job.pk),
         "outdir": "out",
         "file_prefix": str(job.artifact_group),
+        **safety_of(job),
     }
+
+
+def safety_of(job: GenerationJob) -> Meta:
+    """`safety`, the decision of the safety rules and its reason; nothing where nothing was looked at."""
+    report = report_on(job)
+    if report is None:
+        return {}
+    decision = {
+        "prompt": report.prompt or None,
+        "terms": list(report.terms),
+        "images": report.images or None,
+        "reason": report.reason or None,
+    }
+    return {"safety": decision}
 
 
 def _denoised(resolved: ResolvedRequest) -> Meta:
@@ -54,7 +72,7 @@ def _denoised(resolved: ResolvedRequest) -> Meta:
         "enhance_prompt": "no",
         "tomesd": "no",
         "highres_fix": _flag(resolved.hires is not None),
-        "panorama": "no",
+        "panorama": _flag(resolved.is_seamless),
         "self_attention": "no",
         "multi_lingual": "no",
         "vae": adapters.vae.name if adapters.vae else None,
@@ -71,6 +89,9 @@ def _applying(resolved: ResolvedRequest) -> Meta:
         found["embeddings_model"] = ",".join(used.name for used in resolved.adapters.embeddings)
     if resolved.image is not None and resolved.kind is not Kind.EDIT:
         found["strength"] = resolved.strength
+    if resolved.mix is not None:
+        found["kmin"], found["kmax"] = resolved.mix.until, resolved.strength
+        found["mix_factor"] = resolved.mix.share
     if resolved.clip_skip:
         found["clip_skip"] = resolved.clip_skip + 1
     if resolved.true_guidance_scale > 1:

@@ -23,6 +23,7 @@ from apps.api.modelslab.models_fields import (
     read_values,
 )
 from apps.api.modelslab.models_views import LoadView, json_response
+from apps.api.modelslab.render import said
 from apps.api.modelslab.schedulers import SCHEDULERS
 from apps.api.modelslab.views import JSON_TYPE, ModelsLabView
 from apps.apikeys.choices import Scope
@@ -88,7 +89,7 @@ class OneModelView(EnterpriseView):
         if entry is None:
             raise EntryNotFound(name=name)
         self.act(entry, key)
-        return json_response({"status": "success", "message": self.message})
+        return json_response(said(self.message))
 
     def act(self, entry: CatalogEntry, key: ApiKey) -> None:
         raise NotImplementedError
@@ -161,8 +162,9 @@ class SyncModelsView(EnterpriseView):
         theirs = list_usable(account=other.account, key=other).order_by().values("pk")
         lacking = CatalogEntry.objects.live().filter(is_enabled=True).exclude(pk__in=theirs)
         names = list(lacking.order_by("name").values_list("name", flat=True))
-        message = f"{len(names)} models of this server are missing for the other key"
-        return json_response({"status": "success", "message": message, "model_list": names})
+        are = "1 model of this server is" if len(names) == 1 else f"{len(names)} models of this server are"
+        message = f"{are} missing for the other key"
+        return json_response(said(message, model_list=names))
 
     def _other(self, http: HttpRequest, text: str) -> ApiKey:
         try:
@@ -191,10 +193,18 @@ class SystemDetailsView(EnterpriseView):
 class ClearCacheView(EnterpriseView):
     """Forgets what is remembered of the catalogue's counts; weights stay where they are."""
 
+    scope: ClassVar[Scope] = Scope.MODELS_ADMIN
+
     def post(self, request: Request) -> HttpResponse:
-        self.operator(request._request, self.asked(request._request))
+        self.identify(request._request, self.asked(request._request), self.scope)
         facets.forget()
-        return json_response({"status": "success", "message": "Cache cleared successfully"})
+        return json_response(said("Cache cleared successfully"))
 
     def get(self, request: Request) -> HttpResponse:
         return self.post(request)
+
+
+class CustomersClearCacheView(ClearCacheView):
+    """/api/v5/clear_cache, which every customer may call: what is forgotten is counted anew at once."""
+
+    scope = Scope.MODELS_READ

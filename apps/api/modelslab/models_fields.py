@@ -12,8 +12,9 @@ from typing import Final, TypeVar, cast
 
 from apps.api.bodies import JsonObject
 from apps.api.modelslab.fields.generation import MAX_NAME_CHARS
+from apps.api.modelslab.fields.generation import MAX_URL_CHARS as MAX_WEBHOOK_CHARS
 from apps.api.modelslab.fields.table import REQUIRED, Field, read_table
-from apps.api.modelslab.readers import Flag, Names, Text, Whole
+from apps.api.modelslab.readers import Flag, Names, Text, Track, Whole
 from apps.api.modelslab.word_readers import OneOf
 from apps.catalog.choices import Kind
 from apps.catalog.search import CatalogFilters, Order
@@ -41,7 +42,7 @@ CATEGORIES: Final[Mapping[str, Category]] = {
     "stable_diffusion_xl": Category(kind=Kind.CHECKPOINT, families=("sdxl",)),
     "stable_diffusion_3": Category(kind=Kind.CHECKPOINT, families=("sd3",)),
     "flux": Category(kind=Kind.CHECKPOINT, families=("flux",)),
-    "z_image": Category(kind=Kind.CHECKPOINT, families=("z_image",)),
+    "z_image": Category(kind=Kind.CHECKPOINT, families=("z-image",)),
     "checkpoint": Category(kind=Kind.CHECKPOINT),
     "lora": Category(kind=Kind.LORA),
     "flux_lora": Category(kind=Kind.LORA, families=("flux",)),
@@ -83,6 +84,12 @@ BASE_MODELS: Final[Mapping[str, str]] = {
     "flux.1": "flux",
     "flux.1 d": "flux",
     "flux.1 s": "flux",
+    "flux.2": "flux2",
+    "flux.2 d": "flux2",
+    "z_image": "z-image",
+    "z-image-turbo": "z-image",
+    "qwen": "qwen-image",
+    "qwen_image": "qwen-image",
 }
 """Other spellings of base models; a family's own name is always understood."""
 
@@ -148,6 +155,11 @@ _REVISION = Field("revision", "precision", OneOf(PRECISIONS), "as in the file", 
 _MODEL_ID = Field("model_id", "name", _NAME, REQUIRED, "v1")
 _SOURCE = Field("url", "address", _URL, REQUIRED, "v1")
 _MODEL_NAME = Field("model_name", "title", _NAME, "the model_id", "v1")
+_TOLD = (
+    Field("webhook", "webhook", Text(max_chars=MAX_WEBHOOK_CHARS), "none", "v1", alias="webhook_url"),
+    Field("track_id", "track_id", Track(), "none", "v1"),
+)
+"""Who is told when it is there, or will never be."""
 
 LOAD_COMMUNITY: Final = (
     _SOURCE,
@@ -159,6 +171,7 @@ LOAD_COMMUNITY: Final = (
     _MODEL_NAME,
     Field("force_load", "force", Flag(), "no", "v3"),
     _REVISION,
+    *_TOLD,
 )
 """POST /api/v3/load_model."""
 
@@ -168,6 +181,7 @@ LOAD_FIRST: Final = (
     Field("model_type", "category", OneOf(MODEL_TYPES), "seen from the file", "v1"),
     _MODEL_NAME,
     _REVISION,
+    *_TOLD,
 )
 """POST enterprise/load_model."""
 
@@ -178,6 +192,7 @@ LOAD_SECOND: Final = (
     Field("model_format", "format", OneOf(FORMATS), "seen from the file", "v1"),
     _MODEL_NAME,
     _REVISION,
+    *_TOLD,
 )
 """POST enterprise/load_model_v2."""
 
@@ -187,6 +202,7 @@ LOAD_LORA: Final = (
     Field("model_format", "format", OneOf(FORMATS), "seen from the file", "v1", alias="lora_type"),
     _MODEL_NAME,
     _REVISION,
+    *_TOLD,
 )
 """POST enterprise/load_lora, which no page documents: load_vae's names in the same pattern."""
 
@@ -195,6 +211,7 @@ LOAD_VAE: Final = (
     Field("vae_id", "name", _NAME, REQUIRED, "v1", alias="model_id"),
     Field("vae_type", "format", OneOf(FORMATS), "seen from the file", "v1"),
     _REVISION,
+    *_TOLD,
 )
 """POST enterprise/load_vae."""
 
@@ -224,11 +241,6 @@ IGNORED: Final = {
     "instance_prompt": "trigger words are read from the file and edited in the console",
     "deploy_type": "one server does everything",
 }
-
-REFUSED: Final = {
-    "webhook": "leave it out and watch the import under /v1/imports, or call verify_model",
-}
-"""Fields of the load endpoints that are refused once they mean something."""
 
 
 def read_values(table: tuple[Field, ...], fields: JsonObject) -> dict[str, object]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
 from apps.api.bodies import JsonObject
 from apps.api.modelslab.fields.table import Field
-from apps.api.modelslab.models_fields import REFUSED, Category, get, read_values
-from apps.api.modelslab.readers import is_unset, shown
+from apps.api.modelslab.models_fields import Category, get, read_values
+from apps.api.modelslab.translation.translate import DIALECT
+from apps.audit.refs import JsonValue
 from apps.catalog.choices import ImportSource, Kind, Visibility
 from apps.catalog.imports.addresses import HUB_ID, read_source, split_hub_address
 from apps.catalog.imports.options import ImportOptions
 from apps.core.errors import InvalidField
+from apps.generation.announcing import import_webhook
+from apps.webhooks.wishes import WebhookWish
 
 NAMES: Final = {"address": "url", "name": "model_id", "source": "url", "title": "model_name"}
 """Our names to theirs, for refusals of the import itself."""
@@ -26,17 +30,14 @@ class Load:
     is_private: bool
 
 
-def translate_load(table: tuple[Field, ...], fields: JsonObject, *, kind: Kind | None = None) -> Load:
+def translate_load(
+    table: tuple[Field, ...], fields: JsonObject, *, account_id: int, kind: Kind | None = None
+) -> Load:
     """The import that a load request means; `kind` is what the endpoint itself says.
 
-    Raises InvalidField with the caller's own name.
+    `account_id` is whose webhook it is. Raises InvalidField with the caller's own name.
     """
     values = read_values(table, fields)
-    for name, advice in REFUSED.items():
-        if not is_unset(fields.get(name)):
-            raise InvalidField(
-                field=name, problem=f"is not offered by this version (seen: {shown(fields[name])}); {advice}"
-            )
     category = get(values, "category", None)
     subcategory: Category | None = get(values, "subcategory", None)
     wanted: Category | None = Category(kind=kind) if kind else _narrowed(category, subcategory)
@@ -51,8 +52,18 @@ def translate_load(table: tuple[Field, ...], fields: JsonObject, *, kind: Kind |
         precision=get(values, "precision", "keep"),
         force=get(values, "force", False),
         visibility=Visibility.PRIVATE if is_private else Visibility.PUBLIC,
+        webhook=_webhook(values, account_id),
     )
     return Load(options=options, is_private=is_private)
+
+
+def _webhook(values: Mapping[str, object], account_id: int) -> Mapping[str, JsonValue]:
+    """As the import's row keeps it; empty without one."""
+    url: str = get(values, "webhook", "")
+    if not url:
+        return {}
+    track_id: str | int | None = get(values, "track_id", None)
+    return import_webhook(WebhookWish(url=url, dialect=DIALECT), account_id=account_id, track_id=track_id)
 
 
 def _narrowed(category: Category | None, subcategory: Category | None) -> Category | None:

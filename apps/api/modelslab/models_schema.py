@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol, cast
+from typing import Final
 
 from apps.api.modelslab.endpoints import ENDPOINTS
 from apps.api.modelslab.fields.table import REQUIRED, Field
-from apps.api.modelslab.readers import Flag, Number, Reader, Seed, Text, Whole
+from apps.api.readers import JsonSchema
 from apps.catalog.choices import Kind
 from apps.catalog.models import CatalogEntry
 
@@ -20,15 +20,6 @@ DESCRIBED: Final = (
     "v7/images/image-to-image",
 )
 """Paths below /api/ that a checkpoint's page tells of."""
-
-JsonSchema = dict[str, object]
-
-
-class Described(Protocol):
-    """What every reader of the table says of itself."""
-
-    @property
-    def allowed(self) -> str: ...
 
 
 def parameters_of(entry: CatalogEntry) -> dict[str, JsonSchema]:
@@ -70,22 +61,5 @@ def _own_values(entry: CatalogEntry) -> dict[str, JsonSchema]:
 
 
 def property_of(field: Field) -> JsonSchema:
-    """One row of the table."""
-    allowed = cast(Described, field.read).allowed
-    return {**_type(field.read), "description": f"{allowed}; if left out: {field.default}"}
-
-
-def _type(read: Reader) -> JsonSchema:
-    """The plain spelling; looser ones are understood, see the description."""
-    if isinstance(read, Whole):
-        step: JsonSchema = {"multipleOf": read.multiple_of} if read.multiple_of > 1 else {}
-        return {"type": "integer", "minimum": read.lowest, "maximum": read.highest, **step}
-    if isinstance(read, Seed):
-        return {"type": ["integer", "null"], "minimum": -1, "maximum": read.highest}
-    if isinstance(read, Number):
-        return {"type": "number", "minimum": read.lowest, "maximum": read.highest}
-    if isinstance(read, Text):
-        return {"type": "string", "maxLength": read.max_chars}
-    if isinstance(read, Flag):
-        return {"type": "boolean"}
-    return {"type": ["string", "number", "array"]}
+    """One row of the table: the plain spelling; looser ones are understood, see the description."""
+    return {**field.read.schema, "description": f"{field.read.allowed}; if left out: {field.default}"}

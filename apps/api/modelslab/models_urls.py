@@ -8,6 +8,7 @@ from django.urls import URLPattern, path
 
 from apps.api.modelslab import models_enterprise as enterprise
 from apps.api.modelslab import models_views as views
+from apps.api.modelslab.endpoints import HOSTS
 
 MODEL_LIST: Final = ("v4/dreambooth/model_list", "v3/dreambooth/model_list", "v3/model_list")
 SEARCH: Final = ("v6/model-search", "v7/models", "agents/v1/models")
@@ -16,9 +17,6 @@ MODEL_RELOAD: Final = (
     "v4/dreambooth/model_reload",
     "v6/images/model_reload",
 )
-# SDKs put the same calls under images/.
-ENTERPRISE: Final = ("v1/enterprise", "v1/enterprise/images")
-
 ENTERPRISE_VIEWS: Final = {
     "load_model": enterprise.LoadFirstView,
     "load_model_v2": enterprise.LoadSecondView,
@@ -30,9 +28,8 @@ ENTERPRISE_VIEWS: Final = {
     "get_all_models": enterprise.AllModelsView,
     "schedulers_list": enterprise.SchedulersView,
     "sync_models": enterprise.SyncModelsView,
-    "system_details": enterprise.SystemDetailsView,
-    "clear_cache": enterprise.ClearCacheView,
 }
+"""Below each of HOSTS."""
 
 
 def _search_paths(prefix: str) -> list[URLPattern]:
@@ -50,10 +47,10 @@ urlpatterns: list[URLPattern] = [
     *(pattern for prefix in SEARCH for pattern in _search_paths(prefix)),
     path("v3/load_model", views.LoadCommunityView.as_view()),
     *(path(route, enterprise.ReloadModelView.as_view()) for route in MODEL_RELOAD),
-    path("v5/clear_cache", enterprise.ClearCacheView.as_view()),
+    path("v5/clear_cache", enterprise.CustomersClearCacheView.as_view()),
     *(
         path(f"{prefix}/{name}", view.as_view())
-        for prefix in ENTERPRISE
+        for prefix in HOSTS
         for name, view in ENTERPRISE_VIEWS.items()
     ),
 ]

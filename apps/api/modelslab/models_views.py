@@ -23,6 +23,7 @@ from apps.api.modelslab.models_fields import (
 )
 from apps.api.modelslab.models_load import NAMES, translate_load
 from apps.api.modelslab.models_schema import parameters_of
+from apps.api.modelslab.render import said
 from apps.api.modelslab.views import JSON_TYPE, ModelsLabView
 from apps.apikeys.choices import Scope
 from apps.apikeys.models import ApiKey
@@ -134,12 +135,12 @@ class LoadView(ModelsLabView):
     def post(self, request: Request) -> HttpResponse:
         fields = read_fields(request._request)
         key = self.identify(request._request, fields, self.scope)
-        load = translate_load(self.table, fields, kind=self.kind)
+        load = translate_load(self.table, fields, account_id=key.account_id, kind=self.kind)
         if not load.is_private:
             # What everybody sees, an operator brings in.
             require_scope(key=key, scope=Scope.MODELS_ADMIN)
         started = self._submit(key, load.options, is_private=load.is_private)
-        response = json_response({"status": "success", "message": self.message})
+        response = json_response(said(self.message))
         # Additions travel in headers: bodies are the contract's.
         response.headers["X-Darkroom-Import"] = str(started.pk)
         return response

@@ -47,7 +47,7 @@ CONTROLNET: Final = replace(
     summary="Text to image led by control images",
     table=controlnet.CONTROLNET,
     translate=controls.controlnet,
-    refused=generation.REFUSED_WITH_CONTROL,
+    refused=generation.NOTHING_REFUSED,
 )
 SIZED_IMAGE_TO_IMAGE: Final = replace(IMAGE_TO_IMAGE, translate=images.sized_image_to_image)
 
@@ -149,6 +149,13 @@ QWEN_EDIT: Final = replace(
 )
 IMAGE_MIXER: Final = replace(
     QWEN_EDIT, summary="Several pictures mixed", choose_model=choosing.editing_model(pictures=2)
+)
+MAGIC_MIX: Final = replace(
+    REMOVE_BACKGROUND,
+    summary="A new thing in a picture's layout",
+    table=image_editing.MAGIC_MIX,
+    translate=editing.magic_mix,
+    choose_model=choosing.mixing_model,
 )
 KONTEXT: Final = replace(
     QWEN_EDIT, summary="A picture edited by FLUX.1 Kontext", choose_model=choosing.kontext_model

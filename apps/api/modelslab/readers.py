@@ -7,121 +7,79 @@ what was seen and what is allowed. Knows no field by name.
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
-Reader = Callable[[object], object]
-"""From a JSON value that is set to ours. Raises BadValue."""
+from apps.api import readers
+from apps.api.readers import BadValue, JsonSchema, Reader, Spelling, storable, whole_of
 
-SHOWN_CHARS = 40
-WHOLE_TEXT = re.compile(r"[+-]?[0-9]{1,20}(\.0{0,20})?")
-NUMBER_TEXT = re.compile(r"[+-]?([0-9]{1,20}(\.[0-9]{0,20})?|\.[0-9]{1,20})([eE][+-]?[0-9]{1,3})?")
-RATIO_TEXT = re.compile(r"\s*([0-9]{1,5})\s*[:/]\s*([0-9]{1,5})\s*")
-SIZE_TEXT = re.compile(r"\s*([0-9]{1,5})\s*[xX×*]\s*([0-9]{1,5})\s*")
+RATIO_TEXT: Final = re.compile(r"\s*([0-9]{1,5})\s*[:/]\s*([0-9]{1,5})\s*")
+SIZE_TEXT: Final = re.compile(r"\s*([0-9]{1,5})\s*[xX×*]\s*([0-9]{1,5})\s*")
 
-YES = frozenset({"yes", "true", "1", "on"})
-NO = frozenset({"no", "false", "0", "off"})
-RANDOM_SEED = -1
+YES: Final = frozenset({"yes", "true", "1", "on"})
+NO: Final = frozenset({"no", "false", "0", "off"})
+SPELLING: Final = Spelling(
+    whole_text=re.compile(r"\s*[+-]?[0-9]{1,20}(\.0{0,20})?\s*"),
+    number_text=re.compile(r"\s*[+-]?([0-9]{1,20}(\.[0-9]{0,20})?|\.[0-9]{1,20})([eE][+-]?[0-9]{1,3})?\s*"),
+    yes=YES,
+    no=NO,
+    flag="yes or no (also true, false, 1, 0)",
+    closes_quotes=True,
+)
+RANDOM_SEED: Final = -1
 # What every JSON reader carries; PostgreSQL's own integers end there as well.
-MAX_TRACK_INT = 2**63 - 1
-MAX_TRACK_CHARS = 255
-
-
-class BadValue(ValueError):
-    """The value cannot be read; the text continues a sentence that starts with the field's name."""
-
-
-def is_unset(value: object) -> bool:
-    """Whether the client left the field open: absent, null and "" are one."""
-    return value is None or value == ""
+MAX_TRACK_INT: Final = 2**63 - 1
+MAX_TRACK_CHARS: Final = 255
 
 
 def shown(value: object) -> str:
-    """A value as a message may show it: short, one line, ASCII."""
-    if isinstance(value, str):
-        return json.dumps(value[:SHOWN_CHARS]) + ("..." if len(value) > SHOWN_CHARS else "")
-    if isinstance(value, list):
-        return "a list"
-    if isinstance(value, dict):
-        return "an object"
-    text = json.dumps(value)
-    return text[:SHOWN_CHARS] + ("..." if len(text) > SHOWN_CHARS else "")
+    """A value as messages of this dialect show it."""
+    return readers.shown(value, SPELLING)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Whole:
+def list_in(value: object) -> object:
+    """The list that a text of JSON holds; anything else as it is."""
+    if not isinstance(value, str) or not value.lstrip().startswith("["):
+        return value
+    try:
+        found = json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+    return found if isinstance(found, list) else value
+
+
+def refuse(reader: Reader, value: object) -> BadValue:
+    """What is allowed, and what was seen instead."""
+    return readers.refuse(reader, value, SPELLING)
+
+
+class Whole(readers.Whole):
     """A whole number in a range; `512`, `"512"` and `512.0` are the same, `512.5` and `true` are not."""
 
-    lowest: int
-    highest: int
-    multiple_of: int = 1
-
-    @property
-    def allowed(self) -> str:
-        step = f" and a multiple of {self.multiple_of}" if self.multiple_of > 1 else ""
-        return f"a whole number from {self.lowest} to {self.highest}{step}"
-
-    def __call__(self, value: object) -> int:
-        number = _whole(value)
-        if number is None or not self.lowest <= number <= self.highest or number % self.multiple_of:
-            raise BadValue(f"must be {self.allowed}, not {shown(value)}")
-        return number
+    __slots__ = ()
+    spelling = SPELLING
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Number:
+class Number(readers.Number):
     """A finite number in a range, as a number or as text."""
 
-    lowest: float
-    highest: float
-
-    @property
-    def allowed(self) -> str:
-        return f"a number from {self.lowest:g} to {self.highest:g}"
-
-    def __call__(self, value: object) -> float:
-        number = _number(value)
-        # NaN compares false with everything, so this refuses it as well.
-        if number is None or not self.lowest <= number <= self.highest:
-            raise BadValue(f"must be {self.allowed}, not {shown(value)}")
-        return number
+    __slots__ = ()
+    spelling = SPELLING
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Text:
+class Text(readers.Text):
     """Text that UTF-8 and PostgreSQL can hold."""
 
-    max_chars: int
-
-    @property
-    def allowed(self) -> str:
-        return f"text of at most {self.max_chars} characters"
-
-    def __call__(self, value: object) -> str:
-        if not isinstance(value, str):
-            raise BadValue(f"must be {self.allowed}, not {shown(value)}")
-        if len(value) > self.max_chars:
-            raise BadValue(f"must be {self.allowed}, not {len(value)}")
-        return _storable(value)
+    __slots__ = ()
+    spelling = SPELLING
 
 
-@dataclass(frozen=True, slots=True)
-class Flag:
+class Flag(readers.Flag):
     """Yes or no in any spelling."""
 
-    allowed: str = "yes or no (also true, false, 1, 0)"
-
-    def __call__(self, value: object) -> bool:
-        if isinstance(value, bool):
-            return value
-        word = str(value).strip().lower() if isinstance(value, str | int) else ""
-        if word in YES:
-            return True
-        if word in NO:
-            return False
-        raise BadValue(f"must be {self.allowed}, not {shown(value)}")
+    __slots__ = ()
+    spelling = SPELLING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,12 +94,16 @@ class Seed:
         random = "-1 or 0" if self.is_zero_random else "-1"
         return f"a whole number from 0 to {self.highest}, or {random} for a random one"
 
+    @property
+    def schema(self) -> JsonSchema:
+        return {"type": ["integer", "null"], "minimum": RANDOM_SEED, "maximum": self.highest}
+
     def __call__(self, value: object) -> int | None:
-        number = _whole(value)
+        number = whole_of(value, SPELLING)
         if number == RANDOM_SEED or (self.is_zero_random and number == 0):
             return None
         if number is None or not 0 <= number <= self.highest:
-            raise BadValue(f"must be {self.allowed}, not {shown(value)}")
+            raise refuse(self, value)
         return number
 
 
@@ -151,12 +113,16 @@ class Track:
 
     allowed: str = f"text of at most {MAX_TRACK_CHARS} characters or a whole number of 64 bits"
 
+    @property
+    def schema(self) -> JsonSchema:
+        return {"type": ["string", "integer"], "maxLength": MAX_TRACK_CHARS}
+
     def __call__(self, value: object) -> str | int:
         if isinstance(value, str) and len(value) <= MAX_TRACK_CHARS:
-            return _storable(value)
+            return storable(value)
         if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_TRACK_INT:
             return value
-        raise BadValue(f"must be {self.allowed}, not {shown(value)}")
+        raise refuse(self, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +131,15 @@ class Ratio:
 
     allowed: str = 'width:height, such as "16:9"'
 
+    @property
+    def schema(self) -> JsonSchema:
+        return {"type": "string", "pattern": f"^{RATIO_TEXT.pattern}$"}
+
     def __call__(self, value: object) -> tuple[int, int]:
         match = RATIO_TEXT.fullmatch(value) if isinstance(value, str) else None
         wide, high = (int(match[1]), int(match[2])) if match else (0, 0)
         if not (wide and high):
-            raise BadValue(f"must be {self.allowed}, not {shown(value)}")
+            raise refuse(self, value)
         return wide, high
 
 
@@ -183,6 +153,10 @@ class Size:
     def allowed(self) -> str:
         return f'"WIDTHxHEIGHT", each {self.side.allowed}'
 
+    @property
+    def schema(self) -> JsonSchema:
+        return {"type": "string", "pattern": f"^{SIZE_TEXT.pattern}$"}
+
     def __call__(self, value: object) -> tuple[int, int]:
         match = SIZE_TEXT.fullmatch(value) if isinstance(value, str) else None
         try:
@@ -190,7 +164,7 @@ class Size:
         except BadValue:
             sides = None
         if sides is None:
-            raise BadValue(f"must be {self.allowed}, not {shown(value)}")
+            raise refuse(self, value)
         return sides
 
 
@@ -205,11 +179,16 @@ class Names:
     def allowed(self) -> str:
         return f"1 to {self.max_names} names, separated by commas"
 
+    @property
+    def schema(self) -> JsonSchema:
+        return {"type": ["string", "array"], "items": {"type": "string"}, "maxItems": self.max_names}
+
     def __call__(self, value: object) -> tuple[str, ...]:
+        value = list_in(value)
         parts = value.split(",") if isinstance(value, str) else value
         if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
-            raise BadValue(f"must be {self.allowed}, not {shown(value)}")
-        names = [_storable(part.strip()) for part in parts if part.strip()]
+            raise refuse(self, value)
+        names = [storable(part.strip()) for part in parts if part.strip()]
         if len(names) > self.max_names or any(len(name) > self.max_chars for name in names):
             raise BadValue(f"must be {self.allowed}, not {len(names)}")
         return tuple(names)
@@ -226,7 +205,16 @@ class Numbers:
     def allowed(self) -> str:
         return f"{self.number.allowed}, or up to {self.max_numbers} of them separated by commas"
 
+    @property
+    def schema(self) -> JsonSchema:
+        return {
+            "type": ["string", "number", "array"],
+            "items": self.number.schema,
+            "maxItems": self.max_numbers,
+        }
+
     def __call__(self, value: object) -> tuple[float, ...]:
+        value = list_in(value)
         parts = value.split(",") if isinstance(value, str) else value
         parts = parts if isinstance(parts, list) else [parts]
         if not 1 <= len(parts) <= self.max_numbers:
@@ -234,42 +222,4 @@ class Numbers:
         try:
             return tuple(self.number(part) for part in parts)
         except BadValue:
-            raise BadValue(f"must be {self.allowed}, not {shown(value)}") from None
-
-
-def _whole(value: object) -> int | None:
-    # bool is an int to Python, never to a client.
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
-        return value
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else None
-    if isinstance(value, str) and WHOLE_TEXT.fullmatch(value.strip()):
-        return int(value.strip().partition(".")[0])
-    return None
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, str):
-        text = value.strip()
-        return float(text) if NUMBER_TEXT.fullmatch(text) else None
-    if isinstance(value, int | float):
-        try:
-            return float(value)
-        except OverflowError:
-            return math.inf
-    return None
-
-
-def _storable(value: str) -> str:
-    if "\0" in value:
-        raise BadValue("must not contain the character NUL (U+0000)")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        # Half of a surrogate pair, written as \ud800: no encoding has it.
-        raise BadValue("must not contain half of a surrogate pair") from None
-    return value
+            raise refuse(self, value) from None

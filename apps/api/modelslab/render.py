@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, TypedDict, cast
+from typing import Any, Final, NotRequired, TypedDict, cast
 
 from django.conf import settings
 
-from apps.api.modelslab.meta import Meta, meta_of
+from apps.api.modelslab.meta import Meta, meta_of, safety_of
 from apps.api.modelslab.translation.asked import ClientOptions, Shape
 from apps.artifacts.links import artifact_url
 from apps.artifacts.media import BASE64_EXTENSION, EXTENSIONS
@@ -20,6 +21,16 @@ QUEUED_MESSAGE = "The image is being generated; fetch it from fetch_result after
 PENDING_MESSAGE = "The image is still being generated; try again later."
 EXPIRED_MESSAGE = "The images of this request have expired and were deleted."
 CANCELED_MESSAGE = "The request was canceled."
+WHOLE_ETA: Final = (
+    "image_editing",
+    "faceswap",
+    "deepfake",
+    "face_gen",
+    "flux_headshot",
+    "super_resolution",
+    "super-resolution",
+)
+"""Families whose `eta` is a whole number by contract; clients of theirs read nothing else."""
 UNSUITABLE: Final = 0.5
 """Score from which an image counts as unsuitable, as the check has it."""
 
@@ -90,6 +101,13 @@ class FailedBody(TypedDict):
     message: str
     messege: str
     output: str
+    meta: NotRequired[Meta]
+    """What the safety rules decided, where they looked at anything."""
+
+
+def said(message: str, **more: object) -> dict[str, object]:
+    """A success that says something; both spellings of the message, because each has its readers."""
+    return {"status": "success", "message": message, "messege": message, **more}
 
 
 def options_of(job: GenerationJob) -> ClientOptions:
@@ -126,15 +144,17 @@ def success_body(job: GenerationJob, artifacts: Sequence[Artifact]) -> SuccessBo
     """For a succeeded job with its stored images in order; words stand in the place of links."""
     options = options_of(job)
     links = _links(artifacts, options)
+    is_unsuitable = any(score >= UNSUITABLE for score in _scores(job))
     return {
         "status": "success",
         "generationTime": round(job.runtime_s, 2),
         "id": job.pk,
         "output": links if job.num_images else _words(job),
         "proxy_links": links,
-        "nsfw_content_detected": any(score >= UNSUITABLE for score in _scores(job)),
+        "nsfw_content_detected": is_unsuitable,
         "webhook_status": "",
-        "meta": meta_of(job, options),
+        # Some clients look for the finding in there.
+        "meta": {**meta_of(job, options), "nsfw_detected": is_unsuitable},
     }
 
 
@@ -168,7 +188,7 @@ def processing_body(job: GenerationJob, *, eta_s: float) -> ProcessingBody:
     return {
         "status": "processing",
         "id": job.pk,
-        "eta": eta_s,
+        "eta": _eta(options, eta_s),
         "message": QUEUED_MESSAGE,
         "messege": QUEUED_MESSAGE,
         "webhook_status": "",
@@ -185,7 +205,7 @@ def pending_body(job: GenerationJob, *, eta_s: float) -> PendingBody:
     return {
         "status": "processing",
         "id": job.pk,
-        "eta": eta_s,
+        "eta": _eta(options_of(job), eta_s),
         "message": PENDING_MESSAGE,
         "messege": PENDING_MESSAGE,
         "output": "",
@@ -207,8 +227,21 @@ def links_of(job: GenerationJob, artifacts: Sequence[Artifact]) -> list[str]:
     return _links(artifacts, options_of(job))
 
 
+def _eta(options: ClientOptions, eta_s: float) -> float:
+    """Seconds; an int where the contract has one."""
+    return math.ceil(eta_s) if options["family"].rsplit("/", 1)[-1] in WHOLE_ETA else eta_s
+
+
 def _without_images(job: GenerationJob, message: str) -> FailedBody:
-    return {"status": "error", "id": job.pk, "message": message, "messege": message, "output": ""}
+    body: FailedBody = {
+        "status": "error",
+        "id": job.pk,
+        "message": message,
+        "messege": message,
+        "output": "",
+    }
+    safety = safety_of(job)
+    return {**body, "meta": safety} if safety else body
 
 
 def _links(artifacts: Sequence[Artifact], options: ClientOptions) -> list[str]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from apps.api.modelslab.readers import BadValue, shown
+from apps.api.modelslab.readers import refuse, shown
+from apps.api.readers import BadValue, JsonSchema
 from gpu_runtime.messages import Sampler, SigmaSchedule
 from gpu_runtime.sampler_facts import schedules_of
 
@@ -108,6 +109,10 @@ _CLASSES = {_fold(name): meaning for name, meaning in SCHEDULERS.items()}
 _A1111 = {_fold(name): meaning for name, meaning in A1111_NAMES.items()}
 
 
+_SUFFIX: Final = "scheduler"
+"""Left out by those who copy the contract's own table of equivalents."""
+
+
 def available_names() -> str:
     """What a caller may choose from, for messages."""
     return ", ".join(SCHEDULERS)
@@ -130,6 +135,10 @@ class SchedulerName:
 
     allowed: str = "one of " + ", ".join(SCHEDULERS)
 
+    @property
+    def schema(self) -> JsonSchema:
+        return {"type": "string"}
+
     def __call__(self, value: object) -> NamedScheduler:
         """Raises BadValue for a name that is no class and none of A1111's, also with a schedule behind it."""
         name = _fold(value) if isinstance(value, str) else ""
@@ -137,6 +146,8 @@ class SchedulerName:
             return NamedScheduler(_CLASSES[name], is_class=True)
         if name in _A1111:
             return NamedScheduler(_A1111[name], is_class=False)
+        if f"{name}{_SUFFIX}" in _CLASSES:
+            return NamedScheduler(_CLASSES[f"{name}{_SUFFIX}"], is_class=True)
         for schedule in SigmaSchedule:
             meaning = _A1111.get(name.removesuffix(" " + _fold(schedule.value)))
             if meaning is not None and schedule in schedules_of(meaning.sampler):
@@ -150,10 +161,14 @@ class Algorithm:
 
     allowed: str = "one of " + ", ".join(ALGORITHMS)
 
+    @property
+    def schema(self) -> JsonSchema:
+        return {"type": "string", "enum": list(ALGORITHMS)}
+
     def __call__(self, value: object) -> bool:
         found = ALGORITHMS.get(value.strip().lower()) if isinstance(value, str) else None
         if found is None:
-            raise BadValue(f"must be {self.allowed}, not {shown(value)}")
+            raise refuse(self, value)
         return found
 
 

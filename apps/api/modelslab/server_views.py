@@ -11,8 +11,9 @@ from rest_framework.request import Request
 from apps.api.modelslab.errors import NotOffered
 from apps.api.modelslab.models_enterprise import ClearCacheView, EnterpriseView, SystemDetailsView
 from apps.api.modelslab.models_views import json_response
+from apps.api.modelslab.render import said
 from apps.core import clock
-from apps.generation.queue_control import clear_queue
+from apps.generation.queue_control import clear_queue, restart_workers
 
 __all__ = [
     "ClearCacheView",
@@ -30,8 +31,9 @@ class ClearQueueView(EnterpriseView):
     def post(self, request: Request) -> HttpResponse:
         key = self.operator(request._request, self.asked(request._request))
         count = clear_queue(actor=key.ref, now=clock.now())
-        message = f"Queue cleared successfully, {count} requests were canceled"
-        return json_response({"status": "success", "message": message, "messege": message})
+        were = "1 request was" if count == 1 else f"{count} requests were"
+        message = f"Queue cleared successfully, {were} canceled"
+        return json_response(said(message))
 
 
 class RefusingView(EnterpriseView):
@@ -48,9 +50,16 @@ class RefusingView(EnterpriseView):
         return self.post(request)
 
 
-class RestartView(RefusingView):
-    what = "Restarting over the API"
-    advice = ": its supervisor starts again what ends; use model_reload to load a model anew"
+class RestartView(EnterpriseView):
+    """New processes in the place of those that generate; what they were at is finished or done again.
+
+    Web processes hold nothing that a restart would mend, and answer all the while.
+    """
+
+    def post(self, request: Request) -> HttpResponse:
+        key = self.operator(request._request, self.asked(request._request))
+        restart_workers(actor=key.ref, now=clock.now())
+        return json_response(said("server restarting", server_status="restarting"))
 
 
 class UpdateView(RefusingView):
@@ -60,4 +69,4 @@ class UpdateView(RefusingView):
 
 class StorageView(RefusingView):
     what = "Storage on S3"
-    advice = ": images are kept on the server's own disk"
+    advice = ": images are kept on the server's own disk, and deleted when their links end"

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import cast
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.urls import resolve
 from rest_framework.request import Request
 
 from apps.api.bodies import JsonObject, read_body, read_fields, read_query
 from apps.api.json_bytes import json_bytes
 from apps.api.modelslab import errors, render
 from apps.api.modelslab.offers import TEXT_TO_IMAGE
-from apps.api.modelslab.readers import is_unset, shown
+from apps.api.modelslab.readers import shown
 from apps.api.modelslab.translation.asked import Endpoint, renamed
 from apps.api.modelslab.translation.translate import translate
 from apps.api.quota_headers import quota_headers
+from apps.api.readers import is_unset
 from apps.api.views import DialectView
 from apps.apikeys.choices import Scope
 from apps.apikeys.models import ApiKey
@@ -36,6 +40,7 @@ from apps.generation.waiting import wait_for_job
 
 JSON_TYPE = "application/json"
 ID_NAMES = ("request_id", "id")
+HERE = "/api/"
 
 
 class ModelsLabView(DialectView):
@@ -125,10 +130,18 @@ class FetchView(ModelsLabView):
 
 
 class UnknownPathView(ModelsLabView):
-    """Whatever else lies under /api/: 404 for every method, in the dialect's shape."""
+    """Whatever else lies under /api/: 404 for every method, in the dialect's shape.
 
-    def dispatch(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
-        return errors.unknown_path(request.path)
+    A slash too many leads to no other place: clients put base URL and path together in every way, and a
+    redirect would turn their POST into a GET.
+    """
+
+    def dispatch(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
+        tidy = "/" + "/".join(part for part in request.path_info.split("/") if part)
+        found = resolve(tidy) if tidy != request.path_info and tidy.startswith(HERE) else None
+        if found is None or vars(found.func)["view_class"] is type(self):
+            return errors.unknown_path(request.path)
+        return cast("HttpResponseBase", found.func(request, *found.args, **found.kwargs))
 
 
 def _claim(http: HttpRequest) -> IdempotencyClaim | None:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from apps.api.modelslab.readers import NO, YES, BadValue, shown
+from apps.api.modelslab.readers import NO, YES, list_in, refuse
+from apps.api.readers import BadValue, JsonSchema
 from apps.generation.pictures import (
     BadPicture,
     BytesSource,
@@ -30,10 +31,14 @@ class OneOf:
     def allowed(self) -> str:
         return "one of " + ", ".join(self.words)
 
+    @property
+    def schema(self) -> JsonSchema:
+        return {"type": "string", "enum": list(self.words)}
+
     def __call__(self, value: object) -> object:
         word = value.strip().lower() if isinstance(value, str) else ""
         if word not in self.words:
-            raise BadValue(f"must be {self.allowed}, not {shown(value)}")
+            raise refuse(self, value)
         return self.words[word]
 
 
@@ -43,7 +48,12 @@ class Picture:
 
     allowed: str = "an http or https address, a data URL or base64 of one picture"
 
+    @property
+    def schema(self) -> JsonSchema:
+        return {"type": "string", "minLength": 1}
+
     def __call__(self, value: object) -> PictureSource:
+        value = list_in(value)
         if isinstance(value, list) and len(value) == 1:
             value = value[0]
         if isinstance(value, list):
@@ -61,7 +71,12 @@ class Pictures:
     def allowed(self) -> str:
         return f"one picture, or a list of at most {self.most}: addresses, data URLs or base64"
 
+    @property
+    def schema(self) -> JsonSchema:
+        return {"type": ["string", "array"], "items": {"type": "string"}, "maxItems": self.most}
+
     def __call__(self, value: object) -> tuple[PictureSource, ...]:
+        value = list_in(value)
         given = [each for each in value if each] if isinstance(value, list) else [value]
         if not 1 <= len(given) <= self.most:
             raise BadValue(f"must be {self.allowed}, not {len(given)}")
@@ -81,6 +96,10 @@ class Enlargement:
 
     allowed: str = "yes (twice), no, or 1, 2, 3, 4 or 8"
 
+    @property
+    def schema(self) -> JsonSchema:
+        return {"type": ["string", "integer", "boolean"]}
+
     def __call__(self, value: object) -> int:
         if isinstance(value, bool):
             return 2 if value else 1
@@ -91,4 +110,4 @@ class Enlargement:
             return 2
         if word in NO or word in ("none", "null"):
             return 1
-        raise BadValue(f"must be {self.allowed}, not {shown(value)}")
+        raise refuse(self, value)

@@ -10,7 +10,9 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpResponse
 from rest_framework.exceptions import MethodNotAllowed
 
+from apps.api.callers import KEY_MISSING
 from apps.api.json_bytes import json_bytes
+from apps.apikeys.errors import ApiKeyMissing
 from apps.core.errors import DomainError, InvalidField, NotFound
 from apps.core.logging import request_id
 
@@ -18,7 +20,9 @@ log = logging.getLogger(__name__)
 
 PROBLEM_TYPE = "application/problem+json"
 DATABASE_RETRY_S = 5
-HEADERS = frozenset({"Idempotency-Key"})
+HEADERS = frozenset({"Idempotency-Key", "Content-Range"})
+OR = " or "
+"""Between the names of fields of which one is wanted."""
 
 
 class FieldRefused(InvalidField):
@@ -69,7 +73,7 @@ def handle(exception: Exception, context: object) -> HttpResponse | None:
     """For DRF: the answer to an exception, or None for what nobody foresaw (Django's 500 then)."""
     if isinstance(exception, DomainError):
         return problem(
-            str(exception),
+            KEY_MISSING if isinstance(exception, ApiKeyMissing) else str(exception),
             exception.http_status,
             code=exception.code,
             retry_after_s=exception.retry_after_s,
@@ -96,14 +100,16 @@ def _places(exception: DomainError, context: object) -> list[dict[str, str]]:
     if not isinstance(exception, InvalidField):
         return []
     if isinstance(exception, FieldRefused):
-        place = {"pointer": exception.pointer}
-    elif exception.field in HEADERS:
-        place = {"header": exception.field}
-    elif _method(context) in ("GET", "HEAD"):
-        place = {"parameter": exception.field}
-    else:
-        place = {"pointer": pointer([exception.field])}
-    return [{"detail": exception.problem, **place}]
+        return [{"detail": exception.problem, "pointer": exception.pointer}]
+    return [{"detail": exception.problem, **_place(field, context)} for field in exception.field.split(OR)]
+
+
+def _place(field: str, context: object) -> dict[str, str]:
+    if field in HEADERS:
+        return {"header": field}
+    if _method(context) in ("GET", "HEAD"):
+        return {"parameter": field}
+    return {"pointer": pointer([field])}
 
 
 def _method(context: object) -> str:

@@ -17,8 +17,9 @@ from django.http import HttpRequest
 from django.http.multipartparser import MultiPartParserError
 
 from apps.api.bodies import JsonObject, read_body, read_fields
-from apps.api.native.readers import Choice, Picture, Ratio, Text, TrackId
+from apps.api.native.readers import Picture, Ratio, Text, TrackId
 from apps.api.native.tables import Items, Table
+from apps.api.readers import Choice
 from apps.core.errors import InvalidField, MalformedBody
 from apps.generation.idempotency import IdempotencyClaim, make_claim
 

@@ -6,8 +6,9 @@ models and folders of the server are for models:admin, the operator's.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from django.core.exceptions import BadRequest, SuspiciousOperation
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse, UnreadablePostError
@@ -16,11 +17,12 @@ from rest_framework.request import Request
 
 from apps.api.bodies import JsonObject, read_fields
 from apps.api.callers import identify_caller
+from apps.api.native.forms import claim_of
 from apps.api.native.imports_events import import_events
 from apps.api.native.imports_fields import CREDENTIAL, ListQuery, read_import, read_list
 from apps.api.native.imports_render import import_body
 from apps.api.native.models import json_response
-from apps.api.native.repeats import answer_once
+from apps.api.native.repeats import REPLAYED, answer_once
 from apps.api.native.views import NativeView
 from apps.apikeys.choices import Scope
 from apps.apikeys.models import ApiKey
@@ -89,13 +91,21 @@ class ImportListView(ImportsView):
         key = self.importer(http)
         if http.content_type == MULTIPART:
             return self._post_form(http, key)
-        return answer_once(http, key, lambda: self._submit(read_fields(http), key))
+        return answer_once(http, key, lambda: self._submit(read_fields(http), key), locate=_place)
 
     def _post_form(self, http: HttpRequest, key: ApiKey) -> HttpResponse:
         """The file is on its way to staging while the form is read; nothing of a refused one is kept."""
         require_room(int(http.META.get("CONTENT_LENGTH") or 0))
         handler = StagingHandler(http, account_id=key.account_id)
         http.upload_handlers = [handler]
+        is_asked_for = False
+
+        def ask() -> HttpResponse:
+            nonlocal is_asked_for
+            answer = self._submit(fields, key, upload=upload)
+            is_asked_for = True
+            return answer
+
         try:
             fields = _read_form(http)
             if handler.refusal is not None:
@@ -103,9 +113,22 @@ class ImportListView(ImportsView):
             if FORM_FIELD not in http.FILES:
                 raise UploadRefused(problem=f"is missing: send it in the field {FORM_FIELD}")
             assert handler.upload is not None  # it has become one of the form's files
-            return self._submit(fields, key, upload=handler.upload.id)
+            upload = handler.upload.id
+            answer = answer_once(
+                http,
+                key,
+                ask,
+                claim=claim_of(http, {**fields, FORM_FIELD: handler.sha256}),
+                locate=_place,
+            )
+            if REPLAYED in answer.headers:
+                # The first of the twins has the file.
+                handler.discard()
+            return answer
         except Exception:
-            handler.discard()
+            # What fails after the import was committed must not take its file away.
+            if not is_asked_for:
+                handler.discard()
             raise
 
     def _submit(self, fields: JsonObject, key: ApiKey, *, upload: str | None = None) -> HttpResponse:
@@ -115,9 +138,7 @@ class ImportListView(ImportsView):
         if options.source == ImportSource.UPLOAD:
             _require_whole(access_upload(options.address, account_id=key.account_id))
         row = submit_import(options=options, account=key.account, actor=key.ref, now=clock.now())
-        response = _import_response(row, HTTPStatus.ACCEPTED)
-        response.headers["Location"] = f"/v1/imports/{row.pk}"
-        return response
+        return _import_response(row, HTTPStatus.ACCEPTED)
 
 
 class ImportView(ImportsView):
@@ -154,7 +175,7 @@ class ImportRetryView(ImportsView):
             again = retry_import(model_import=row, token=secret, actor=key.ref, now=clock.now())
             return _import_response(again, HTTPStatus.ACCEPTED)
 
-        return answer_once(http, key, act)
+        return answer_once(http, key, act, locate=_place)
 
 
 class ImportEventsView(ImportsView):
@@ -188,7 +209,7 @@ class UploadListView(ImportsView):
             upload = begin_upload(name=filename, size_bytes=size_bytes, account_id=key.account_id)
             return _upload_response(upload, HTTPStatus.CREATED)
 
-        return answer_once(http, key, act)
+        return answer_once(http, key, act, locate=lambda body: f"/v1/imports/uploads/{body['id']}")
 
 
 class UploadView(ImportsView):
@@ -239,6 +260,11 @@ def _require_whole(upload: Upload) -> None:
             field="upload",
             problem=f"has {upload.received_bytes} of {upload.size_bytes} bytes; send the rest first",
         )
+
+
+def _place(body: Mapping[str, Any]) -> str:
+    """Of an import, by its JSON (Any)."""
+    return f"/v1/imports/{body['id']}"
 
 
 def _import_response(row: ModelImport, status: int = HTTPStatus.OK) -> HttpResponse:

@@ -17,7 +17,7 @@ from apps.api.native.jobs_list import read_page
 from apps.api.native.jobs_translation import read_asked, renamed, take_request
 from apps.api.native.models import json_response
 from apps.api.native.prefer import Preference, read_preference
-from apps.api.native.render import job_summary, upload_body
+from apps.api.native.render import job_path, job_summary, upload_body
 from apps.api.native.repeats import answer_once
 from apps.api.native.views import NativeView
 from apps.apikeys.choices import Scope
@@ -149,7 +149,7 @@ def _created(
     *,
     is_replay: bool = False,
 ) -> HttpResponse:
-    headers = {"Location": f"/v1/jobs/{job.pk}"} | (preference.headers if preference else {})
+    headers = {"Location": job_path(job)} | (preference.headers if preference else {})
     if is_replay:
         headers["Idempotent-Replayed"] = "true"
     return HttpResponse(answer.body, status=answer.status, content_type=answer.content_type, headers=headers)

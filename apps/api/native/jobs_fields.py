@@ -8,10 +8,36 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from apps.api.native.readers import Choice, Flag, JsonSchema, Number, Picture, Ratio, Text, TrackId, Whole
+from apps.api.native.jobs_parts import (
+    BACKGROUND,
+    CONTROL,
+    DETECTOR,
+    EXPAND,
+    FACE,
+    FACE_SWAP,
+    FLAG,
+    HIRES,
+    IP_ADAPTER,
+    LORA,
+    MASK_OPTIONS,
+    MIX,
+    NAME,
+    OUTPUT,
+    PICTURE,
+    PROMPT,
+    REFINER,
+    SAFETY,
+    SEED,
+    SHARE,
+    SIDE,
+    STEPS,
+    UPSCALE,
+    VARIATION,
+)
+from apps.api.native.readers import Ratio, Text, TrackId
 from apps.api.native.tables import Field, Items, Part, Table, object_schema
-from apps.generation.choices import Balance, ControlType, FaceChoice, Fill, Kind, Replacement, Resize
-from apps.generation.field_rules import MAX_PROMPT_CHARS
+from apps.api.readers import Choice, JsonSchema, Number, Whole
+from apps.generation.choices import Kind, Resize
 from apps.generation.request import (
     MAX_CLIP_SKIP,
     MAX_CONTROLS,
@@ -21,176 +47,34 @@ from apps.generation.request import (
     MAX_IP_ADAPTERS,
     MAX_LORAS,
     MAX_REFERENCES,
-    MAX_SEED,
-    MAX_STEPS,
 )
-from apps.generation.sizes import MAX_SIDE_PX, MIN_SIDE_PX, SIDE_MULTIPLE_PX
 from apps.generation.wishes import (
-    MAX_CONTROL_SCALE,
-    MAX_EXPAND_PX,
-    MAX_FEATHER_PX,
-    MAX_HIRES_SCALE,
-    MAX_IP_SCALE,
-    MAX_LORA_SCALE,
-    MAX_OVERLAP_PX,
-    MAX_UPSCALED_PX,
-    MEDIA_TYPES,
+    MAX_FACE_WISHES,
     BackgroundWish,
     ControlWish,
     DetectWish,
     ExpandWish,
     FaceSwapWish,
+    FaceWish,
     HiresWish,
     IpAdapterWish,
     LoraWish,
     MaskWish,
+    MixWish,
     OutputWish,
     RefinerWish,
     SafetyWish,
     UpscaleWish,
+    VariationWish,
 )
 from gpu_runtime.messages import PromptStyle, Sampler, SigmaSchedule, Tier
-
-NAME: Final = Text(max_chars=200)
-PROMPT: Final = Text(max_chars=MAX_PROMPT_CHARS)
-PICTURE: Final = Picture()
-FLAG: Final = Flag()
-SHARE: Final = Number(lowest=0.0, highest=1.0)
-SIDE: Final = Whole(lowest=MIN_SIDE_PX, highest=MAX_SIDE_PX, multiple_of=SIDE_MULTIPLE_PX)
-FEATHER: Final = Whole(lowest=0, highest=MAX_FEATHER_PX)
-STEPS: Final = Whole(lowest=1, highest=MAX_STEPS)
-GROWTH: Final = Whole(lowest=0, highest=MAX_EXPAND_PX)
-LEVEL: Final = Whole(lowest=0, highest=255)
-MAX_IP_PICTURES: Final = 10
-
-LORA: Final[Table] = (
-    Field("name", "name", NAME, "in the catalogue", is_required=True),
-    Field(
-        "scale",
-        "scale",
-        Number(lowest=-MAX_LORA_SCALE, highest=MAX_LORA_SCALE),
-        "as trained is 1; default: 1",
-    ),
-)
-MASK_OPTIONS: Final[Table] = (
-    Field("inverted", "is_inverted", FLAG, "black is made anew instead of white; default: false"),
-    Field("blur_px", "blur_px", FEATHER, "radius by which the edge is softened; default: 0"),
-    Field("grow_px", "grow_px", FEATHER, "how far the white reaches out; default: 0"),
-    Field("from_alpha", "from_alpha", FLAG, "transparent counts as white; default: false"),
-    Field("fill", "fill", Choice(Fill), "what lies under the mask; default: original"),
-    Field("only_masked", "is_only_masked", FLAG, "work on the mask's surroundings alone; default: false"),
-    Field("padding_px", "padding_px", FEATHER, "with only_masked: how much around it is seen; default: 32"),
-)
-EXPAND: Final[Table] = (
-    *(Field(side, side, GROWTH, "pixels; default: 0") for side in ("left", "right", "top", "bottom")),
-    Field(
-        "overlap_px",
-        "overlap_px",
-        Whole(lowest=0, highest=MAX_OVERLAP_PX),
-        "how far the new reaches into the old; default: 16",
-    ),
-)
-DETECTOR: Final[Table] = (
-    Field("type", "type", Choice(ControlType), "kind of map", is_required=True),
-    Field(
-        "resolution_px",
-        "resolution_px",
-        Whole(lowest=64, highest=2048),
-        "shorter side it works at; default: 512",
-    ),
-    *(
-        Field(name, name, Number(lowest=0.0, highest=1000.0), "the detector's own")
-        for name in ("threshold_a", "threshold_b")
-    ),
-)
-CONTROL: Final[Table] = (
-    Field("picture", "picture", PICTURE, "to follow, or to make the map of", is_required=True),
-    *DETECTOR,
-    Field(
-        "model",
-        "model",
-        NAME,
-        "ControlNet by name; default: the one of this type and of the model's family",
-    ),
-    Field("is_hint", "is_hint", FLAG, "the picture is the map itself; default: false"),
-    Field("scale", "scale", Number(lowest=0.0, highest=MAX_CONTROL_SCALE), "how much it counts; default: 1"),
-    Field("start", "start", SHARE, "share of the steps after which it begins to act; default: 0"),
-    Field("end", "end", SHARE, "share of the steps after which it no longer acts; default: 1"),
-    Field("balance", "balance", Choice(Balance), "what counts more; default: balanced"),
-)
-IP_ADAPTER: Final[Table] = (
-    Field("name", "name", NAME, "in the catalogue", is_required=True),
-    Field(
-        "pictures", "pictures", Items(each=PICTURE, most=MAX_IP_PICTURES), "to prompt with", is_required=True
-    ),
-    Field("scale", "scale", Number(lowest=0.0, highest=MAX_IP_SCALE), "how much they count; default: 0.6"),
-)
-REFINER: Final[Table] = (
-    Field("model", "checkpoint", NAME, "that does the last steps", is_required=True),
-    Field("switch_at", "switch_at", SHARE, "share of the steps that the first model does; default: 0.8"),
-)
-HIRES: Final[Table] = (
-    Field("scale", "scale", Number(lowest=1.0, highest=MAX_HIRES_SCALE), "above 1; default: 2"),
-    Field("width", "width", SIDE, "instead of scale"),
-    Field("height", "height", SIDE, "instead of scale"),
-    Field("steps", "steps", STEPS, "of the second pass; default: as many as the first has"),
-    Field("strength", "strength", SHARE, "how much of the second pass is new; default: 0.7"),
-    Field("upscaler", "upscaler", NAME, "lanczos or latent; default: lanczos"),
-)
-UPSCALE: Final[Table] = (
-    Field("factor", "factor", Whole(lowest=2, highest=8), "2, 3, 4 or 8; default: 4 if no side is given"),
-    Field("width", "width", Whole(lowest=1, highest=MAX_UPSCALED_PX), "instead of factor"),
-    Field("height", "height", Whole(lowest=1, highest=MAX_UPSCALED_PX), "instead of factor"),
-    Field("upscaler", "upscaler", NAME, "in the catalogue, or lanczos; default: realesrgan-x4plus"),
-    Field("enhance_faces", "is_face_enhanced", FLAG, "faces as well; default: false"),
-)
-BACKGROUND: Final[Table] = (
-    Field("picture", "picture", PICTURE, "to put behind; default: nothing, which is transparent"),
-    Field("colour", "colour", Text(max_chars=7), "#rrggbb to put behind"),
-    Field("only_mask", "only_mask", FLAG, "give the mask instead; default: false"),
-    Field("inverse_mask", "inverse_mask", FLAG, "remove what stands in front instead; default: false"),
-    Field("post_process_mask", "post_process_mask", FLAG, "smooth the mask; default: false"),
-    Field("alpha_matting", "alpha_matting", FLAG, "finer edges; default: false"),
-    Field(
-        "alpha_matting_foreground_threshold",
-        "alpha_matting_foreground_threshold",
-        LEVEL,
-        "surely front; default: 240",
-    ),
-    Field(
-        "alpha_matting_background_threshold",
-        "alpha_matting_background_threshold",
-        LEVEL,
-        "surely behind; default: 20",
-    ),
-    Field(
-        "alpha_matting_erode_size",
-        "alpha_matting_erode_size",
-        Whole(lowest=0, highest=100),
-        "pixels; default: 5",
-    ),
-)
-FACE_SWAP: Final[Table] = (
-    Field("source", "source", PICTURE, "whose face it shall be", is_required=True),
-    Field("reference", "reference", PICTURE, "which face is replaced; with which: reference"),
-    Field("which", "which", Choice(FaceChoice), "faces that are replaced; default: largest"),
-)
-SAFETY: Final[Table] = (
-    Field("check", "is_checked", FLAG, "look for unsuitable content; default: as the account's rule says"),
-    Field(
-        "replacement", "replacement", Choice(Replacement), "what is shown instead; default: the image itself"
-    ),
-)
-OUTPUT: Final[Table] = (
-    Field("media_type", "media_type", Choice(MEDIA_TYPES), "default: image/png"),
-    Field("quality", "quality", Whole(lowest=1, highest=100), "of JPEG and WebP; default: 95"),
-    Field("marked", "is_marked", FLAG, "the file says that it was made by a model; default: true"),
-)
 
 FIELDS: Final[Table] = (
     Field("kind", "kind", Choice(Kind), "what is asked for; default: txt2img"),
     Field("model", "checkpoint", NAME, "name or alias of the model; needed by kinds that denoise"),
-    Field("prompt", "prompt", PROMPT, "what to show; needed by kinds that denoise"),
+    Field(
+        "prompt", "prompt", PROMPT, "what to show; needed by kinds that denoise; nsfw_check: what is judged"
+    ),
     Field("negative_prompt", "negative_prompt", PROMPT, "what not to show; default: the model's own"),
     Field("width", "width", SIDE, "pixels; default: the picture's, else the model's own"),
     Field("height", "height", SIDE, "pixels; default: the picture's, else the model's own"),
@@ -211,11 +95,13 @@ FIELDS: Final[Table] = (
         Number(lowest=1.0, highest=MAX_GUIDANCE_SCALE),
         "by the negative prompt, for models that take guidance_scale as an input; default: none",
     ),
-    Field("seed", "seed", Whole(lowest=0, highest=MAX_SEED), "default: drawn, and reported"),
+    Field("seed", "seed", SEED, "default: drawn, and reported"),
+    Field("variation", "variation", Part(VariationWish, VARIATION), "noise between two seeds; default: none"),
     Field("sampler", "sampler", Choice(Sampler), "default: the model's own"),
     Field("schedule", "schedule", Choice(SigmaSchedule), "with a sampler; default: the model's own"),
     Field("clip_skip", "clip_skip", Whole(lowest=0, highest=MAX_CLIP_SKIP), "layers left out; default: 0"),
     Field("prompt_style", "prompt_style", Choice(PromptStyle), "how prompts are read; default: plain"),
+    Field("seamless", "is_seamless", FLAG, "copies side by side show no seam; default: false"),
     Field("tier", "tier", Choice(Tier), "what is given up for speed or paid for sameness; default: standard"),
     Field("previews", "wants_previews", FLAG, "events show what it looks like so far; default: false"),
     Field("loras", "loras", Items(each=Part(LoraWish, LORA), most=MAX_LORAS), "default: none"),
@@ -228,6 +114,7 @@ FIELDS: Final[Table] = (
     Field("mask_options", "mask_options", Part(MaskWish, MASK_OPTIONS), "how the mask is read"),
     Field("references", "references", Items(each=PICTURE, most=MAX_REFERENCES), "pictures to edit from"),
     Field("strength", "strength", SHARE, "how much of the image is redone"),
+    Field("mix", "mix", Part(MixWish, MIX), "keep the image's layout, change what it shows; default: no"),
     Field("resize", "resize", Choice(Resize), "how pictures take the asked size; default: stretch"),
     Field("expand", "expand", Part(ExpandWish, EXPAND), "outpaint: by how much it grows"),
     Field("controls", "controls", Items(each=Part(ControlWish, CONTROL), most=MAX_CONTROLS), "default: none"),
@@ -251,9 +138,15 @@ FIELDS: Final[Table] = (
         Part(BackgroundWish, BACKGROUND),
         "cut out what stands in front; default: no",
     ),
+    Field(
+        "faces",
+        "faces",
+        Items(each=Part(FaceWish, FACE), most=MAX_FACE_WISHES),
+        "faces made clear afterwards; default: none",
+    ),
     Field("face_swap", "face_swap", Part(FaceSwapWish, FACE_SWAP), "faces of image are replaced"),
     Field("detect", "detect", Part(DetectWish, DETECTOR), "the map that a ControlNet would follow"),
-    Field("text", "text", PROMPT, "mask: what to find; caption: fast or best"),
+    Field("text", "text", PROMPT, "mask, object_removal: what to find; caption: short, normal or long"),
     Field("safety", "safety", Part(SafetyWish, SAFETY), "default: the account's rule"),
     Field("output", "output", Part(OutputWish, OUTPUT), "the file that comes out"),
 )

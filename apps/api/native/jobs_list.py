@@ -12,7 +12,8 @@ from django.db.models import Q
 from django.http import QueryDict
 
 from apps.accounts.models import Account
-from apps.api.native.readers import MAX_TRACK_CHARS, MAX_TRACK_INT, BadValue, JsonSchema, Text
+from apps.api.native.readers import MAX_TRACK_CHARS, MAX_TRACK_INT, Text
+from apps.api.readers import BadValue, JsonSchema
 from apps.artifacts.models import Artifact
 from apps.core.errors import InvalidField
 from apps.generation.choices import JobState, Kind

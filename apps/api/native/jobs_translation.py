@@ -10,8 +10,8 @@ from typing import Any, Final
 from apps.api.bodies import JsonObject
 from apps.api.native.errors import FieldRefused
 from apps.api.native.jobs_fields import FIELDS, JOB_FIELDS
-from apps.api.native.readers import BadValue, Path
 from apps.api.native.tables import Draft, Part, Table, read_table
+from apps.api.readers import BadValue, Path
 from apps.core.errors import InvalidField
 from apps.generation.choices import Kind
 from apps.generation.pictures import (

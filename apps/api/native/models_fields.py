@@ -156,12 +156,18 @@ class Change:
 
     is_right: Callable[[object], bool]
     must: str
+    schema: Mapping[str, object]
+    """The same for documentation, as JSON Schema."""
 
 
-_TEXT = Change(_is_text, "must be text")
-_TEXTS = Change(_is_texts, "must be a list of at most 100 texts")
-_FLAG = Change(_is_flag, "must be true or false")
-_WHOLE = Change(_is_whole, "must be a whole number")
+_TEXT = Change(_is_text, "must be text", {"type": "string"})
+_TEXTS = Change(
+    _is_texts,
+    "must be a list of at most 100 texts",
+    {"type": "array", "items": {"type": "string"}, "maxItems": 100},
+)
+_FLAG = Change(_is_flag, "must be true or false", {"type": "boolean"})
+_WHOLE = Change(_is_whole, "must be a whole number", {"type": "integer", "minimum": 0, "maximum": 2**31 - 1})
 CHANGES: Final[Mapping[str, Change]] = {
     "title": _TEXT,
     "description": _TEXT,
@@ -170,22 +176,34 @@ CHANGES: Final[Mapping[str, Change]] = {
     "min_side_px": _WHOLE,
     "max_side_px": _WHOLE,
     "max_native_side_px": _WHOLE,
-    "defaults": Change(lambda value: isinstance(value, dict), "must be an object"),
+    "defaults": Change(lambda value: isinstance(value, dict), "must be an object", {"type": "object"}),
     "trigger_words": _TEXTS,
     "tags": _TEXTS,
     "licence": _TEXT,
     "is_commercial_use_allowed": _FLAG,
     "source_url": _TEXT,
     "is_enabled": _FLAG,
-    "visibility": Change(lambda value: value in list(Visibility), f"must be one of {', '.join(Visibility)}"),
+    "visibility": Change(
+        lambda value: value in list(Visibility),
+        f"must be one of {', '.join(Visibility)}",
+        {"type": "string", "enum": list(Visibility)},
+    ),
     "residency_policy": Change(
-        lambda value: value in list(ResidencyPolicy), f"must be one of {', '.join(ResidencyPolicy)}"
+        lambda value: value in list(ResidencyPolicy),
+        f"must be one of {', '.join(ResidencyPolicy)}",
+        {"type": "string", "enum": list(ResidencyPolicy)},
     ),
     "keep_alive_s": Change(
-        lambda value: value is None or _is_whole(value), "must be a whole number of seconds, or null"
+        lambda value: value is None or _is_whole(value),
+        "must be a whole number of seconds, or null",
+        {"type": ["integer", "null"], "minimum": 0, "maximum": 2**31 - 1},
     ),
-    "owner": Change(lambda value: value is None or _is_text(value), "must be an account's slug, or null"),
-    "allowed_accounts": Change(_is_texts, "must be a list of at most 100 slugs of accounts"),
+    "owner": Change(
+        lambda value: value is None or _is_text(value),
+        "must be an account's slug, or null",
+        {"type": ["string", "null"]},
+    ),
+    "allowed_accounts": Change(_is_texts, "must be a list of at most 100 slugs of accounts", _TEXTS.schema),
 }
 """PATCH /v1/models/{name}: column -> its type. Ranges are the catalogue's business."""
 

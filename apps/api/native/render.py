@@ -10,6 +10,7 @@ from apps.artifacts.links import artifact_url
 from apps.artifacts.models import Artifact
 from apps.generation.models import GenerationJob
 from apps.generation.picture_store import UNUSED_AGE
+from apps.generation.safety_report import report_on
 from apps.generation.wishes import StoredPicture
 
 PHASES: Final[Mapping[str, str]] = {
@@ -24,7 +25,7 @@ PHASES: Final[Mapping[str, str]] = {
 }
 """Of `GenerationJob.timings` to the words of the timeline, in the order in which time is spent."""
 PUBLIC_RESULTS: Final = ("images", "notes", "caption", "deleted_at")
-"""Of `GenerationJob.result`; what the safety rules made of the prompt is the operator's."""
+"""Of `GenerationJob.result`; what the safety rules found is said in `safety`."""
 
 
 class Progress(TypedDict):
@@ -59,6 +60,15 @@ class Phase(TypedDict):
     seconds: float
 
 
+class Links(TypedDict):
+    """Where to go from here, as paths on this server."""
+
+    self: str
+    events: str
+    cancel: str | None
+    """Null for what has ended."""
+
+
 class JobSummary(TypedDict):
     """A job in a list; times are ISO 8601 in UTC."""
 
@@ -73,6 +83,18 @@ class JobSummary(TypedDict):
     error: Failure | None
     images: list[Image]
     track_id: str | int | None
+    links: Links
+
+
+class Safety(TypedDict):
+    """What the account's safety rule, or the request's own wish, made of it."""
+
+    prompt: str | None
+    """`flagged`, or null where nothing was found; of nsfw_check `passed`, `flagged` or `blocked`."""
+    terms: list[str]
+    images: str | None
+    """`passed`, `flagged`, `replaced` or `blocked`; null while there are none, or none are looked at."""
+    reason: str | None
 
 
 class JobBody(JobSummary):
@@ -81,6 +103,8 @@ class JobBody(JobSummary):
     queue_position: int
     eta_s: float
     timeline: list[Phase]
+    safety: Safety | None
+    """Null where nothing was looked at."""
     result: dict[str, object]
     request: dict[str, object]
 
@@ -111,7 +135,19 @@ def job_summary(job: GenerationJob, *, artifacts: Sequence[Artifact]) -> JobSumm
         "error": {"code": job.error_code, "message": job.error_message} if job.error_code else None,
         "images": [_image(artifact) for artifact in artifacts],
         "track_id": job.track_id,
+        "links": links(job),
     }
+
+
+def job_path(job: GenerationJob) -> str:
+    """Of one job."""
+    return f"/v1/jobs/{job.pk}"
+
+
+def links(job: GenerationJob) -> Links:
+    """Paths alone: what stands before them is the caller's, who may be behind a proxy."""
+    path = job_path(job)
+    return {"self": path, "events": f"{path}/events", "cancel": None if job.is_terminal else f"{path}/cancel"}
 
 
 def job_body(
@@ -123,6 +159,7 @@ def job_body(
         "queue_position": queue_position,
         "eta_s": eta_s,
         "timeline": timeline(job),
+        "safety": safety(job),
         "result": {name: job.result[name] for name in PUBLIC_RESULTS if name in job.result},
         "request": dict(job.request),
     }
@@ -140,6 +177,19 @@ def timeline(job: GenerationJob) -> list[Phase]:
         for name, phase in PHASES.items()
         if job.timings.get(name)
     ]
+
+
+def safety(job: GenerationJob) -> Safety | None:
+    """The decision and its reason, if anything was looked at."""
+    report = report_on(job)
+    if report is None:
+        return None
+    return {
+        "prompt": report.prompt or None,
+        "terms": list(report.terms),
+        "images": report.images or None,
+        "reason": report.reason or None,
+    }
 
 
 def upload_body(picture: StoredPicture, *, now: datetime) -> UploadBody:

@@ -6,7 +6,9 @@ to happen twice. The loser then finds the winner's answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
@@ -25,6 +27,11 @@ from apps.generation.idempotency import (
     take_key,
 )
 
+Locate = Callable[[Mapping[str, Any]], str]
+"""From the answer's JSON (Any) to the path of what was made."""
+REPLAYED: Final = "Idempotent-Replayed"
+"""A header of answers that are an earlier one's."""
+
 
 def answer_once(
     http: HttpRequest,
@@ -32,12 +39,23 @@ def answer_once(
     act: Callable[[], HttpResponse],
     *,
     claim: IdempotencyClaim | None = None,
+    locate: Locate | None = None,
 ) -> HttpResponse:
     """`act`'s answer, or that of an earlier request with the same Idempotency-Key.
 
     The claim is made of the body unless one is given, for bodies that a library never sends twice alike.
+    `locate` says what `Location` is, for the first answer as for repeats, of which the body alone is kept.
     Raises what `act` raises, and the refusals of the key: unusable, or used for something else.
     """
+    answer = _answer(http, key, act, claim)
+    if locate is not None:
+        answer.headers["Location"] = locate(json.loads(answer.content))
+    return answer
+
+
+def _answer(
+    http: HttpRequest, key: ApiKey, act: Callable[[], HttpResponse], claim: IdempotencyClaim | None
+) -> HttpResponse:
     text = http.headers.get("Idempotency-Key")
     if text is None:
         return act()
@@ -71,5 +89,5 @@ def _find_answer(key: ApiKey, claim: IdempotencyClaim) -> HttpResponse | None:
         stored.body,
         status=stored.status,
         content_type=stored.content_type,
-        headers={"Idempotent-Replayed": "true"},
+        headers={REPLAYED: "true"},
     )

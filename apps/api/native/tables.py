@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from apps.api.native.readers import BadValue, JsonSchema, Reader, refuse
+from apps.api.readers import BadValue, JsonSchema, Reader, refuse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from apps.api.native import imports_urls, models_urls, webhooks_urls
+from apps.api.native import imports_urls, keys_urls, models_urls, webhooks_urls
 from apps.api.native.jobs import EstimateView, JobListView, UploadsView
 from apps.api.native.views import CancelView, EventsView, JobView, UnknownPathView
 
-urlpatterns = [
+endpoints = [
     path("jobs", JobListView.as_view()),
     path("estimate", EstimateView.as_view()),
     path("uploads", UploadsView.as_view()),
@@ -18,5 +18,8 @@ urlpatterns = [
     *models_urls.urlpatterns,
     *imports_urls.urlpatterns,
     *webhooks_urls.urlpatterns,
-    re_path(r"^", UnknownPathView.as_view()),
+    *keys_urls.urlpatterns,
 ]
+"""All that there is; what is not comes after them, in this dialect's words or in another's."""
+
+urlpatterns = [*endpoints, re_path(r"^", UnknownPathView.as_view())]

@@ -16,6 +16,7 @@ from apps.api.views import DialectView
 from apps.apikeys.choices import Scope
 from apps.apikeys.models import ApiKey
 from apps.core import clock
+from apps.core.errors import NotFound
 from apps.generation.deleting import delete_images
 from apps.generation.models import GenerationJob
 from apps.generation.selectors import access_job
@@ -32,7 +33,11 @@ class NativeView(DialectView):
     def access(self, http: HttpRequest, job_id: str, scope: Scope) -> GenerationJob:
         """The caller's job. Raises the refusals of `identify`, and NotFound."""
         key = self.identify(http, {}, scope)
-        return access_job(account=key.account, job_id=job_id)
+        try:
+            return access_job(account=key.account, job_id=job_id)
+        except NotFound as refusal:
+            # The services speak of requests, as the dialects do that know no jobs.
+            raise NotFound(what="Job", id=refusal.data["id"]) from None
 
 
 class JobView(NativeView):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from django.http import HttpResponse
 from rest_framework.request import Request
@@ -74,7 +74,7 @@ class ReplayView(NativeView):
             row = access_delivery(account=key.account, event_id=event_id)
             return _accepted(replay_delivery(delivery=row, actor=key.ref, now=clock.now()))
 
-        return answer_once(http, key, act)
+        return answer_once(http, key, act, locate=_place)
 
 
 class ReplayFailedView(NativeView):
@@ -134,13 +134,16 @@ class TestView(NativeView):
                 _named_url(lambda: send_test(account=key.account, url=url, actor=key.ref, now=clock.now()))
             )
 
-        return answer_once(http, key, act)
+        return answer_once(http, key, act, locate=_place)
 
 
 def _accepted(row: Delivery) -> HttpResponse:
-    answer = json_response(delivery_body(row), HTTPStatus.ACCEPTED)
-    answer.headers["Location"] = f"/v1/webhooks/deliveries/{row.event_id}"
-    return answer
+    return json_response(delivery_body(row), HTTPStatus.ACCEPTED)
+
+
+def _place(body: Mapping[str, Any]) -> str:
+    """Of a delivery, by its JSON (Any)."""
+    return f"/v1/webhooks/deliveries/{body['id']}"
 
 
 def _named_url(act: Callable[[], T]) -> T:

@@ -28,6 +28,7 @@ class DeliveryBody(TypedDict):
     id: str
     event: str
     job_id: int | None
+    import_id: int | None
     url: str
     state: str
     attempts: int
@@ -69,6 +70,7 @@ def delivery_body(row: Delivery) -> DeliveryBody:
         "id": row.event_id,
         "event": row.event,
         "job_id": row.job_id,
+        "import_id": row.import_id,
         "url": row.url,
         "state": str(row.state),
         "attempts": row.attempts,

@@ -19,7 +19,9 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpResponse
 from rest_framework.exceptions import MethodNotAllowed
 
+from apps.api.callers import KEY_MISSING
 from apps.api.json_bytes import json_bytes
+from apps.apikeys.errors import ApiKeyMissing
 from apps.core.errors import DomainError, InvalidField
 from apps.core.logging import request_id
 
@@ -58,9 +60,13 @@ class Answer:
 class Refusal(Exception):
     """A refusal that only this dialect knows, or that it words itself."""
 
-    def __init__(self, message: str, answer: Answer, *, retry_after_s: int | None = None) -> None:
+    def __init__(
+        self, message: str, answer: Answer, *, own_code: str = "", retry_after_s: int | None = None
+    ) -> None:
         super().__init__(message)
         self.answer = answer
+        self.own_code = own_code
+        """Where it refines one of ours."""
         self.retry_after_s = retry_after_s
 
 
@@ -86,7 +92,7 @@ ANSWERS: Final[Mapping[str, Answer]] = {
 
 def invalid(param: str | None, message: str, *, code: str = "invalid_value") -> Refusal:
     """A 400 about one parameter."""
-    return Refusal(message, Answer(status=400, code=code, param=param))
+    return Refusal(message, Answer(status=400, code=code, param=param), own_code=InvalidField.code)
 
 
 def refusal(
@@ -117,7 +123,12 @@ def error_body(message: str, answer: Answer) -> ErrorBody:
 def handle(exception: Exception, context: object) -> HttpResponse | None:
     """For DRF: the answer to an exception, or None for what nobody foresaw (Django's 500 then)."""
     if isinstance(exception, Refusal):
-        return refusal(str(exception), exception.answer, retry_after_s=exception.retry_after_s)
+        return refusal(
+            str(exception),
+            exception.answer,
+            own_code=exception.own_code,
+            retry_after_s=exception.retry_after_s,
+        )
     if isinstance(exception, DomainError):
         return _domain_refusal(exception)
     if isinstance(exception, MethodNotAllowed):
@@ -139,9 +150,10 @@ def handle(exception: Exception, context: object) -> HttpResponse | None:
 def _domain_refusal(error: DomainError) -> HttpResponse:
     answer = answer_to(error)
     retry_after_s = error.retry_after_s
+    message = KEY_MISSING if isinstance(error, ApiKeyMissing) else _sentence(str(error))
     if retry_after_s is None and answer.status == HTTPStatus.TOO_MANY_REQUESTS:
         retry_after_s = DEFAULT_RETRY_S
-    return refusal(_sentence(str(error)), answer, own_code=error.code, retry_after_s=retry_after_s)
+    return refusal(message, answer, own_code=error.code, retry_after_s=retry_after_s)
 
 
 def answer_to(error: DomainError) -> Answer:

@@ -13,20 +13,8 @@ from typing import Final
 from apps.api.bodies import JsonObject
 from apps.api.openai.errors import Refusal, invalid
 from apps.api.openai.qualities import QUALITIES
-from apps.api.openai.readers import (
-    BadValue,
-    Choice,
-    Flag,
-    JsonSchema,
-    Loras,
-    Number,
-    Pictures,
-    Reader,
-    Size,
-    Text,
-    Whole,
-    is_unset,
-)
+from apps.api.openai.readers import Flag, Loras, Number, Pictures, Size, Whole
+from apps.api.readers import BadValue, Choice, JsonSchema, Reader, Text, is_unset
 from apps.generation.field_rules import MAX_PROMPT_CHARS
 from apps.generation.request import MAX_GUIDANCE_SCALE, MAX_LORAS, MAX_REFERENCES, MAX_SEED, MAX_STEPS
 from apps.generation.sizes import MIN_SIDE_PX, SIDE_MULTIPLE_PX

@@ -17,6 +17,8 @@ from gpu_runtime.weights.family_facts import NEEDS_MORE_THAN_A_PROMPT
 THEIR_NAMES: Final = re.compile(r"(dall-e|gpt-image|chatgpt-image)(-.*)?")
 LEGACY_NAMES: Final = re.compile(r"(dall-e.*)?")
 """Models that answered with links unless asked otherwise; without a name one of those was meant."""
+BASE64_NAMES: Final = re.compile(r"(gpt-image|chatgpt-image)(-.*)?")
+"""Models that never answered with links, and refuse to be asked about it."""
 DEFAULT: Final = "default"
 
 

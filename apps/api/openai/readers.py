@@ -1,180 +1,47 @@
-"""Reads single values of the OpenAI dialect: as JSON has them, or as the text that a form makes of them.
-
-Every reader says what it takes: `allowed` for refusals, `schema` (JSON Schema) for documentation.
-"""
+"""Reads single values of the OpenAI dialect: as JSON has them, or as the text that a form makes of them."""
 
 from __future__ import annotations
 
-import json
 import re
-from dataclasses import dataclass, field
-from typing import Final, Protocol
+from dataclasses import dataclass
+from typing import Final
 
+from apps.api import readers
+from apps.api.readers import BadValue, JsonSchema, Spelling, Text, refuse
 from apps.core.errors import InvalidField
 from apps.generation.picture_headers import BadPicture
 from apps.generation.picture_sources import PictureSource, read_source
 from apps.generation.wishes import MAX_LORA_SCALE, LoraWish
 
-JsonSchema = dict[str, object]
-
-SHOWN_CHARS = 40
-WHOLE_TEXT = re.compile(r"-?[0-9]{1,20}")
-NUMBER_TEXT = re.compile(r"-?([0-9]{1,20}(\.[0-9]{0,20})?|\.[0-9]{1,20})")
-SIZE_TEXT = re.compile(r"([0-9]{2,5})x([0-9]{2,5})")
+SIZE_TEXT: Final = re.compile(r"([0-9]{2,5})x([0-9]{2,5})")
 AUTO: Final = "auto"
+SPELLING: Final = Spelling(
+    whole_text=re.compile(r"-?[0-9]{1,20}"),
+    number_text=re.compile(r"-?([0-9]{1,20}(\.[0-9]{0,20})?|\.[0-9]{1,20})"),
+    yes=frozenset({"true"}),
+    no=frozenset({"false"}),
+)
 
 
-class BadValue(ValueError):
-    """The text continues a sentence that begins with the field's name."""
-
-
-class Reader(Protocol):
-    """From a value that is set to ours. Raises BadValue."""
-
-    @property
-    def allowed(self) -> str: ...
-
-    @property
-    def schema(self) -> JsonSchema: ...
-
-    def __call__(self, value: object) -> object: ...
-
-
-def is_unset(value: object) -> bool:
-    """Whether the field was left open: absent and null are one, and a form writes null as nothing."""
-    return value is None or value == ""
-
-
-def shown(value: object) -> str:
-    """A value as a message may show it: short, one line, ASCII."""
-    match value:
-        case bytes():
-            return "a file"
-        case list():
-            return "a list"
-        case dict():
-            return "an object"
-    text = json.dumps(value)
-    return text if len(text) <= SHOWN_CHARS else text[:SHOWN_CHARS] + "..."
-
-
-def refuse(reader: Reader, value: object) -> BadValue:
-    """What is allowed, and what was seen instead."""
-    return BadValue(f"must be {reader.allowed}, not {shown(value)}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Whole:
+class Whole(readers.Whole):
     """A whole number in a range."""
 
-    lowest: int
-    highest: int
-
-    @property
-    def allowed(self) -> str:
-        return f"a whole number from {self.lowest} to {self.highest}"
-
-    @property
-    def schema(self) -> JsonSchema:
-        return {"type": "integer", "minimum": self.lowest, "maximum": self.highest}
-
-    def __call__(self, value: object) -> int:
-        number = int(value) if isinstance(value, str) and WHOLE_TEXT.fullmatch(value) else value
-        if isinstance(number, float) and number.is_integer():
-            number = int(number)
-        # bool is an int to Python, never to a client.
-        if not isinstance(number, int) or isinstance(number, bool):
-            raise refuse(self, value)
-        if not self.lowest <= number <= self.highest:
-            raise refuse(self, value)
-        return number
+    __slots__ = ()
+    spelling = SPELLING
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Number:
+class Number(readers.Number):
     """A finite number in a range."""
 
-    lowest: float
-    highest: float
-
-    @property
-    def allowed(self) -> str:
-        return f"a number from {self.lowest:g} to {self.highest:g}"
-
-    @property
-    def schema(self) -> JsonSchema:
-        return {"type": "number", "minimum": self.lowest, "maximum": self.highest}
-
-    def __call__(self, value: object) -> float:
-        number = float(value) if isinstance(value, str) and NUMBER_TEXT.fullmatch(value) else value
-        if not isinstance(number, int | float) or isinstance(number, bool):
-            raise refuse(self, value)
-        # NaN compares false with everything, so this refuses it as well.
-        if not self.lowest <= number <= self.highest:
-            raise refuse(self, value)
-        return float(number)
+    __slots__ = ()
+    spelling = SPELLING
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Text:
-    """Text that UTF-8 and PostgreSQL can hold."""
-
-    max_chars: int
-
-    @property
-    def allowed(self) -> str:
-        return f"text of at most {self.max_chars} characters"
-
-    @property
-    def schema(self) -> JsonSchema:
-        return {"type": "string", "maxLength": self.max_chars}
-
-    def __call__(self, value: object) -> str:
-        if not isinstance(value, str):
-            raise refuse(self, value)
-        if len(value) > self.max_chars:
-            raise BadValue(f"must be {self.allowed}, not {len(value)}")
-        if "\0" in value:
-            raise BadValue("must not contain the character NUL (U+0000)")
-        if any("\ud800" <= character <= "\udfff" for character in value):
-            raise BadValue("must not contain half of a surrogate pair")
-        return value
-
-
-@dataclass(frozen=True, slots=True)
-class Flag:
+class Flag(readers.Flag):
     """true or false."""
 
-    allowed: str = "true or false"
-    schema: JsonSchema = field(default_factory=lambda: {"type": "boolean"})
-
-    def __call__(self, value: object) -> bool:
-        word = value.strip().lower() if isinstance(value, str) else value
-        if word is True or word == "true":
-            return True
-        if word is False or word == "false":
-            return False
-        raise refuse(self, value)
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """One of a few words."""
-
-    words: tuple[str, ...]
-
-    @property
-    def allowed(self) -> str:
-        return f"one of {', '.join(self.words)}"
-
-    @property
-    def schema(self) -> JsonSchema:
-        return {"type": "string", "enum": list(self.words)}
-
-    def __call__(self, value: object) -> str:
-        if not isinstance(value, str) or value not in self.words:
-            raise refuse(self, value)
-        return value
+    __slots__ = ()
+    spelling = SPELLING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

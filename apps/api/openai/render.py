@@ -13,8 +13,11 @@ from apps.artifacts.links import artifact_url
 from apps.artifacts.models import Artifact
 from apps.generation.models import GenerationJob
 from apps.generation.resolved import ResolvedRequest
+from apps.generation.safety_report import report_on
 
 FORMATS: Final = {"image/png": "png", "image/jpeg": "jpeg", "image/webp": "webp"}
+SEVERITIES: Final = ((0.75, "high"), (0.5, "medium"), (0.25, "low"), (0.0, "safe"))
+"""From which score on which word; what is unsuitable is at least medium."""
 CHARS_A_TOKEN: Final = 4
 PATCH_PX: Final = 32
 """Side of the square that counts as one token."""
@@ -32,12 +35,21 @@ class Options(TypedDict):
     safety_identifier: str
 
 
+class Filtered(TypedDict):
+    """Whether something was hidden, and how unsuitable it is: `safe`, `low`, `medium` or `high`."""
+
+    filtered: bool
+    severity: str
+
+
 class Image(TypedDict, total=False):
-    """One image of an answer."""
+    """One image of an answer. What filters found is called as on Azure, for OpenAI says nothing of them."""
 
     b64_json: str
     url: str
     revised_prompt: str
+    content_filter_results: dict[str, Filtered]
+    prompt_filter_results: dict[str, Filtered]
 
 
 class InputTokens(TypedDict):
@@ -81,7 +93,7 @@ def images_body(job: GenerationJob, artifacts: Sequence[Artifact]) -> dict[str, 
     options = options_of(job)
     body: dict[str, object] = {
         "created": created_at(job),
-        "data": [_image(artifact, options) for artifact in artifacts],
+        "data": [_image(artifact, options) | filters(job, artifact) for artifact in artifacts],
         **facts(job),
         "usage": usage(job.resolved, images=artifacts),
     }
@@ -105,6 +117,19 @@ def facts(job: GenerationJob) -> dict[str, str]:
         "quality": options["quality"],
         "size": f"{width}x{height}",
     }
+
+
+def filters(job: GenerationJob, artifact: Artifact) -> Image:
+    """What the safety rules found in one image, and in the prompt; empty where nothing was looked at."""
+    report = report_on(job)
+    found: Image = {}
+    if report is not None and artifact.index < len(report.findings):
+        finding = report.findings[artifact.index]
+        severity = next(word for limit, word in SEVERITIES if finding.score >= limit)
+        found["content_filter_results"] = {"sexual": {"filtered": finding.is_replaced, "severity": severity}}
+    if report is not None and report.prompt:
+        found["prompt_filter_results"] = {"sexual": {"filtered": False, "severity": "medium"}}
+    return found
 
 
 def _image(artifact: Artifact, options: Options) -> Image:

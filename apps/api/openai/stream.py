@@ -23,7 +23,7 @@ from apps.api.json_bytes import json_bytes
 from apps.api.openai.errors import Refusal, error_body
 from apps.api.openai.fields import EDITS
 from apps.api.openai.outcomes import ClientGone, expired_images, follow, require_success
-from apps.api.openai.render import created_at, encoded, facts, options_of, usage
+from apps.api.openai.render import created_at, encoded, facts, filters, options_of, usage
 from apps.apikeys.models import ApiKey
 from apps.generation.models import GenerationJob
 from apps.generation.selectors import find_preview, list_artifacts
@@ -128,4 +128,6 @@ def _completed(job: GenerationJob, name: str) -> Iterator[bytes]:
             image = encoded(artifact)
         except FileNotFoundError:
             raise expired_images(job) from None
-        yield event(name, {**image, "created_at": created_at(job), **said, "usage": tokens})
+        yield event(
+            name, {**image, **filters(job, artifact), "created_at": created_at(job), **said, "usage": tokens}
+        )

@@ -17,6 +17,7 @@ from apps.api.openai.fields import (
     VARIATIONS,
     read_values,
 )
+from apps.api.openai.models import BASE64_NAMES
 from apps.api.openai.qualities import QUALITIES, Quality
 from apps.catalog.models import CatalogEntry
 from apps.core.errors import InvalidField
@@ -107,7 +108,18 @@ def read_asked(fields: Mapping[str, object], endpoint: str) -> Asked:
     if compression < 100 and asked.get("output_format", "png") == "png":
         problem = "output_compression below 100 is for jpeg and webp: set output_format, or leave it out."
         raise invalid("output_compression", problem)
+    _require_no_form(asked)
     return asked
+
+
+def _require_no_form(asked: Asked) -> None:
+    """Raises Refusal where a model that always answers in base64 is asked for a form of answer."""
+    if BASE64_NAMES.fullmatch(asked.model) and "response_format" in asked.values:
+        name = "response_format"
+        problem = (
+            f"Unknown parameter: '{name}'. {asked.model} always answers in base64: leave the parameter out."
+        )
+        raise invalid(name, problem, code="unknown_parameter")
 
 
 def take_asked(asked: Asked, *, now: datetime) -> Taken:

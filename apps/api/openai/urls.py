@@ -11,5 +11,8 @@ urlpatterns = [
     path("images/", include("apps.api.openai.images_urls")),
     path("models", ModelListView.as_view()),
     path("models/<str:name>", ModelView.as_view()),
+    re_path(r"^models/$", ModelListView.as_view()),
+    # Names may have slashes, as those of repositories do, and libraries escape them or not.
+    re_path(r"^models/(?P<name>.+?)/?$", ModelView.as_view()),
     re_path(r"^", UnknownPathView.as_view()),
 ]

@@ -15,6 +15,7 @@ from apps.api.json_bytes import json_bytes
 from apps.api.openai import errors
 from apps.api.openai.fields import GENERATIONS
 from apps.api.openai.forms import read_request
+from apps.api.openai.limits import name_limits
 from apps.api.openai.models import checkpoint_name, find_checkpoint
 from apps.api.openai.outcomes import ClientGone, expired_images, follow, require_success
 from apps.api.openai.render import images_body, options_for
@@ -40,6 +41,13 @@ class OpenAIView(DialectView):
 
     def get_exception_handler(self) -> Callable[[Exception, object], HttpResponse | None]:
         return errors.handle
+
+    def finalize_response(  # type: ignore[override]  # as in DialectView
+        self, request: Request, response: HttpResponseBase, *args: object, **kwargs: object
+    ) -> HttpResponseBase:
+        answer = super().finalize_response(request, response, *args, **kwargs)
+        name_limits(answer)
+        return answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -110,6 +110,8 @@ def test_sizes(ada: ApiClient, fields: dict[str, object], sides: tuple[int, int]
         ({"scheduler": "EulerDiscreteScheduler"}, "euler_karras"),
         ({"scheduler": "EulerDiscreteScheduler", "use_karras_sigmas": "no"}, "euler"),
         ({"scheduler": "eulerdiscretescheduler"}, "euler_karras"),
+        ({"scheduler": "EulerDiscrete"}, "euler_karras"),
+        ({"scheduler": "DPMSolverMultistep", "use_karras_sigmas": "no"}, "dpmpp_2m"),
         ({"scheduler": "HeunDiscreteScheduler"}, "heun_karras"),
         ({"scheduler": "HeunDiscreteScheduler", "use_karras_sigmas": False}, "heun"),
         ({"scheduler": "EulerAncestralDiscreteScheduler", "use_karras_sigmas": True}, "euler_a"),

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test import Client
 
+from apps.api.native import repeats
 from apps.apikeys.choices import Scope
 from apps.audit.models import AuditEvent
 from apps.catalog.choices import ImportState
@@ -286,6 +287,40 @@ def test_a_file_in_a_form(writer: ApiClient, tmp_path: Path, model_dir: Path) ->
     ended = run(row, TOOLS)
     assert (ended.state, ended.entry.name if ended.entry else "") == ("succeeded", "my_style")
     assert staged_uploads(model_dir) == []
+
+
+def test_a_form_that_is_sent_again_with_its_key_makes_one_import(writer: ApiClient, model_dir: Path) -> None:
+    def send(data: bytes, key: str = "once", **fields: str) -> Any:
+        form = {**fields, "file": SimpleUploadedFile("a.safetensors", data)}
+        headers = writer.headers | {"Idempotency-Key": key}
+        return writer.http.post("/v1/imports", form, headers=headers)
+
+    first, second = send(b"weights"), send(b"weights")
+
+    assert (first.status_code, second.status_code, second.content) == (202, 202, first.content)
+    assert second["Idempotent-Replayed"] == "true"
+    assert first["Location"] == second["Location"] == f"/v1/imports/{first.json()['id']}"
+    assert staged_uploads(model_dir) == [ModelImport.objects.get().options["address"]]
+    for other in (send(b"other weights"), send(b"weights", title="Other")):
+        assert (other.status_code, other.json()["code"]) == (409, "idempotency_mismatch")
+    assert len(staged_uploads(model_dir)) == 1
+    assert send(b"weights", key="twice", name="another").status_code == 202
+    assert len(staged_uploads(model_dir)) == 2
+
+
+def test_a_file_stays_with_its_import_when_keeping_the_answer_fails(
+    writer: ApiClient, model_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The import is committed by then, and wants its file."""
+
+    def lose_database(**_: object) -> None:
+        raise OperationalError("the connection is gone")
+
+    monkeypatch.setattr(repeats, "take_key", lose_database)
+    form = {"file": SimpleUploadedFile("a.safetensors", b"weights")}
+    response = writer.http.post("/v1/imports", form, headers=writer.headers | {"Idempotency-Key": "once"})
+    assert response.status_code == 503
+    assert staged_uploads(model_dir) == [ModelImport.objects.get().options["address"]]
 
 
 def test_a_form_without_its_file(writer: ApiClient, model_dir: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from apps.api.modelslab import models_enterprise
-from apps.api.modelslab.models_urls import ENTERPRISE, ENTERPRISE_VIEWS
+from apps.api.modelslab.models_urls import ENTERPRISE_VIEWS
 from apps.api.modelslab.schedulers import SCHEDULERS
 from apps.apikeys.choices import ALL_SCOPES
 from apps.audit.models import AuditEvent
@@ -18,6 +18,7 @@ from tests.cast import Cast
 from tests.factories import make_checkpoint, make_key
 
 BASE = "/api/v1/enterprise"
+BASES = ("v1/enterprise", "v1/enterprise/images", "v1/enterprise/txt2img")
 HUB = {"url": "acme/photo-model", "model_id": "photo"}
 FILE = {"url": "https://files.example.com/x/photo.safetensors", "model_id": "photo"}
 
@@ -31,6 +32,11 @@ def otto(cast: Cast) -> ApiClient:
 def catalogue(checkpoint: CatalogEntry, cast: Cast, tmp_path: Any, settings: Any) -> None:
     settings.MODEL_DIR = str(tmp_path)
     make_catalogue(cast)
+
+
+def said(message: str) -> dict[str, str]:
+    """A success that says something, in both spellings."""
+    return {"status": "success", "message": message, "messege": message}
 
 
 def _streamed(answer: Any) -> Any:
@@ -102,12 +108,12 @@ def test_loading_is_an_import(
     options: dict[str, str],
     message: str | None,
 ) -> None:
-    for base in ENTERPRISE:
+    for base in BASES:
         ModelImport.objects.all().delete()
         answer = otto.post(f"/api/{base}/{path}", fields)
         assert (answer.status_code, answer.json()) == (
             200,
-            {"status": "success", "message": message or "model load started"},
+            said(message or "model load started"),
         )
         started = ModelImport.objects.get()
         assert answer["X-Darkroom-Import"] == str(started.pk)
@@ -124,7 +130,7 @@ def test_loading_is_an_import(
         ("load_model", HUB | {"model_id": "with space"}, "model_id must be letters, digits and -._ within"),
         ("load_model", HUB | {"model_type": "api_trained"}, "model_type must be one of huggingface"),
         ("load_model", HUB | {"revision": "fp8"}, "revision must be one of fp16, bf16, fp32"),
-        ("load_model", HUB | {"webhook": "https://x.example"}, "webhook is not offered by this version"),
+        ("load_model", HUB | {"webhook": "ftp://x.example"}, "webhook must be a URL that begins with"),
         ("load_model", HUB | {"url": "/etc/passwd"}, "url must be a URL or a hub repository"),
         ("load_model", HUB | {"url": "../../etc"}, "url must be a URL or a hub repository"),
         ("load_model", HUB | {"url": "file:///etc/passwd"}, "url must be an http or https URL"),
@@ -163,7 +169,7 @@ COMMUNITY = FILE | {
 
 def test_the_community_load_is_private_to_its_account(ada: ApiClient, cast: Cast) -> None:
     answer = ada.post("/api/v3/load_model", COMMUNITY | {"model_visibility": "private"})
-    assert answer.json() == {"status": "success", "message": "model load started"}
+    assert answer.json() == said("model load started")
     started = ModelImport.objects.get()
     assert (started.account, started.source) == (cast.account, ImportSource.URL)
     wanted = ("kind_hint", "family_hint", "title", "visibility", "force")
@@ -197,7 +203,7 @@ def test_verify_knows_names_and_aliases_of_every_account(otto: ApiClient) -> Non
         answer = otto.post(f"{BASE}/verify_model", {"model_id": name})
         assert (answer.status_code, answer.json()) == (
             200,
-            {"status": "success", "message": "Model exists on server"},
+            said("Model exists on server"),
         )
     for name, status, code in (("nope", 400, "model_not_found"), ("switched-off", 403, "model_disabled")):
         answer = otto.post(f"{BASE}/verify_model", {"model_id": name})
@@ -206,7 +212,7 @@ def test_verify_knows_names_and_aliases_of_every_account(otto: ApiClient) -> Non
 
 def test_delete_takes_a_model_away(otto: ApiClient, ada: ApiClient) -> None:
     answer = otto.post(f"{BASE}/delete_model", {"model_id": "sdxl"})
-    assert answer.json() == {"status": "success", "message": "Model deleted on server"}
+    assert answer.json() == said("Model deleted on server")
     assert CatalogEntry.objects.get(name="tiny").deleted_at is not None
     assert ada.submit().json()["message"] == "Model not found: tiny"
     event = AuditEvent.objects.latest("id")
@@ -233,7 +239,7 @@ def test_a_model_in_use_is_not_deleted(otto: ApiClient, ada: ApiClient) -> None:
 )
 def test_reload_is_noted_for_the_workers(otto: ApiClient, path: str) -> None:
     answer = otto.post(path, {"model_id": "tiny"})
-    assert answer.json() == {"status": "success", "message": "Model reload started"}
+    assert answer.json() == said("Model reload started")
     assert CatalogEntry.objects.get(name="tiny").reload_requested_at is not None
 
 
@@ -260,7 +266,8 @@ def test_sync_lists_what_the_other_key_lacks(otto: ApiClient, cast: Cast) -> Non
     body = otto.post(f"{BASE}/sync_models", {"sync_key": cast.strangers_key_text}).json()
     assert body == {
         "status": "success",
-        "message": "1 models of this server are missing for the other key",
+        "message": "1 model of this server is missing for the other key",
+        "messege": "1 model of this server is missing for the other key",
         "model_list": ["adas"],
     }
     other = make_key(cast.account, allowed_checkpoints=["tiny"]).plaintext
@@ -284,7 +291,7 @@ def test_clearing_the_cache_counts_anew(otto: ApiClient) -> None:
     make_checkpoint("another", tags=["photo"])
     assert otto.get(tags).json() == before
     for answer in (otto.post(f"{BASE}/clear_cache"), otto.get("/api/v5/clear_cache")):
-        assert answer.json() == {"status": "success", "message": "Cache cleared successfully"}
+        assert answer.json() == said("Cache cleared successfully")
     assert otto.get(tags).json()["data"][0] == {"name": "photo", "value": "photo", "count": 3}
 
 
@@ -299,7 +306,7 @@ def test_customers_do_not_run_the_server(
         "model_id": "adas",
         "sync_key": cast.strangers_key_text,
     }
-    for base in ENTERPRISE:
+    for base in BASES:
         for client in (ada, cleo):
             answer = client.post(f"/api/{base}/{path}", fields)
             assert (answer.status_code, answer["X-Darkroom-Error"]) == (403, "scope_missing")

@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from apps.api.modelslab.models_fields import IGNORED, REFUSED, SORTS, TABLES
+from apps.api.modelslab.models_fields import IGNORED, SORTS, TABLES
 from apps.api.modelslab.models_render import category_of
 from apps.api.modelslab.models_schema import DESCRIBED
 from apps.apikeys.choices import Scope
@@ -300,7 +300,7 @@ def test_tables_are_consistent() -> None:
     for table in TABLES:
         names = [name for field in table for name in (field.theirs, field.alias) if name]
         assert len(names) == len(set(names))
-        assert not set(names) & (set(IGNORED) | set(REFUSED))
+        assert not set(names) & set(IGNORED)
     assert set(SORTS.values()) == set(Order) - {Order.RELEVANCE}
     for kind in Kind:
         assert category_of(kind, "")

@@ -20,6 +20,7 @@ from tests.apps.api.client import ApiClient
 from tests.cast import Cast, assemble_cast
 from tests.clocks import FrozenClock
 from tests.factories import make_checkpoint, make_key
+from tests.harness.waits import wait_until
 
 
 def submitted(client: ApiClient, **fields: Any) -> GenerationJob:
@@ -57,7 +58,13 @@ def test_a_queued_job(ada: ApiClient) -> None:
         "images": [],
         "request": job.request,
         "track_id": "mine",
+        "links": {
+            "self": f"/v1/jobs/{job.pk}",
+            "events": f"/v1/jobs/{job.pk}/events",
+            "cancel": f"/v1/jobs/{job.pk}/cancel",
+        },
         "timeline": [],
+        "safety": None,
         "result": {},
     }
     assert ada.get(f"/v1/jobs/{first.pk}").json()["queue_position"] == 0
@@ -146,7 +153,7 @@ def test_stranger_finds_nothing_and_changes_nothing(ada: ApiClient, cleo: ApiCli
     path = f"/v1/jobs/{job.pk}{tail}"
     response = cleo.post(path) if tail == "/cancel" else cleo.get(path)
 
-    assert_problem(response, 404, "Not Found", "not_found", f"Request {job.pk} was not found.")
+    assert_problem(response, 404, "Not Found", "not_found", f"Job {job.pk} was not found.")
     if not tail:
         assert cleo.delete(path).status_code == 404
     job.refresh_from_db()
@@ -155,7 +162,7 @@ def test_stranger_finds_nothing_and_changes_nothing(ada: ApiClient, cleo: ApiCli
 
 
 def test_without_a_key(anybody: ApiClient) -> None:
-    detail = "An API key is required: send it as `key` in the body or as `Authorization: Bearer <key>`."
+    detail = "An API key is required: send it as `Authorization: Bearer <key>`."
     assert_problem(anybody.get("/v1/jobs/1"), 401, "Unauthorized", "api_key_missing", detail)
 
 
@@ -217,35 +224,40 @@ def test_events_of_a_job_that_has_ended(live_ada: ApiClient) -> None:
     ]
 
 
-def test_events_follow_the_job_to_its_end(live_ada: ApiClient) -> None:
+def test_events_follow_the_job_to_its_end(live_ada: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("apps.generation.waiting.RECHECK_S", 0.02)
     job = submitted(live_ada)
     stream = live_ada.get(f"/v1/jobs/{job.pk}/events").streaming_content
-    seen = b"".join(next(stream) for _ in range(3))
-    rest: list[bytes] = []
+    seen = [next(stream) for _ in range(3)]
 
     def read_on() -> None:
         try:
-            rest.extend(stream)
+            seen.extend(stream)
         finally:
             connection.close()
+
+    def wait_for(words: bytes) -> None:
+        """Each change is told before the next is made, or both would be told as one."""
+        wait_until(lambda: words in b"".join(seen), what=words.decode(), timeout_s=60)
 
     reader = threading.Thread(target=read_on)
     reader.start()
     running = jobs.claim(job)
+    wait_for(b'"state":"running"')
     jobs.progress(running, 10)
-    while not any(b"running" in piece for piece in rest):
-        threading.Event().wait(0.01)
+    wait_for(b'"step":10')
     jobs.finish(running)
-    reader.join(timeout=20)
+    reader.join(timeout=60)
 
     events = [
         (name, data["step"] if name == "progress" else data["state"])
-        for name, _, data in parsed(seen + b"".join(rest))
+        for name, _, data in parsed(b"".join(seen))
     ]
     assert events == [
         ("state", "queued"),
         ("progress", 0),
         ("state", "running"),
+        ("progress", 0),
         ("progress", 10),
         ("state", "succeeded"),
         ("progress", 25),

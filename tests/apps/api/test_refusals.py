@@ -203,9 +203,7 @@ def test_wrong_method(ada: ApiClient, method: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["get", "post", "put", "options"])
-@pytest.mark.parametrize(
-    "path", ["/api/", "/api/v6/images/text2img/", "/api/v9/x", "/api/v6/images/fetch/1/2"]
-)
+@pytest.mark.parametrize("path", ["/api/", "/api/v6/images/txt2img", "/api/v9/x", "/api/v6/images/fetch/1/2"])
 def test_unknown_path(ada: ApiClient, method: str, path: str) -> None:
     response = getattr(ada.http, method)(path, headers=ada.headers)
 

@@ -37,6 +37,7 @@ META = {
     "instant_response": "no",
     "enhance_prompt": "no",
     "safety_checker": "no",
+    "safetychecker": "no",
     "tomesd": "no",
     "upscale": "no",
     "highres_fix": "no",
@@ -227,7 +228,7 @@ def test_finished_in_time_is_answered_with_its_images(waiting_ada: ApiClient, wo
         "proxy_links": body["output"],
         "nsfw_content_detected": False,
         "webhook_status": "",
-        "meta": expected_meta(job, n_samples=2),
+        "meta": expected_meta(job, n_samples=2, nsfw_detected=False),
     }
     assert waiting_ada.get(body["output"][0])["Content-Type"] == "image/png"
 

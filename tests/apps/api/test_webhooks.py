@@ -152,6 +152,7 @@ def test_one_delivery_with_its_attempts(ada: ApiClient, cast: Cast) -> None:
         "id": row.event_id,
         "event": "webhook.test",
         "job_id": None,
+        "import_id": None,
         "url": HOOK,
         "state": "waiting",
         "attempts": 1,

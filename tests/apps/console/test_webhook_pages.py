@@ -37,6 +37,7 @@ def test_the_list_names_hosts_and_not_paths(cast: Cast, otto: Client) -> None:
     html = otto.get(LIST).content.decode()
     assert "example.com" in html and "It timed out." in html
     assert "secret-path" not in html
+    assert "1 delivery" in html and "Deliverys" not in html
 
 
 def test_a_delivery_shows_its_message_and_each_attempt(cast: Cast, otto: Client) -> None:
@@ -57,6 +58,44 @@ def test_otto_sends_again_what_was_given_up(cast: Cast, client: Client) -> None:
     client.force_login(cast.otto)
     row = failed(cast)
     page = client.post(LIST, {"action": "replay", "_selected_action": [row.pk]}, follow=True)
-    assert "will be sent again" in page.content.decode()
+    assert f"Delivery {row.event_id} will be sent again" in page.content.decode()
     assert Delivery.objects.get().state == "waiting"
     assert AuditEvent.objects.latest("id").actor_label == "otto@example.com"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("page", ["delivery", "endpoint"])
+def test_otto_tests_an_endpoint(cast: Cast, client: Client, page: str) -> None:
+    client.force_login(cast.otto)
+    row = failed(cast)
+    address = "https://example.com/secret-path"
+    endpoint = Endpoint.objects.create(
+        account=cast.account, address=address, failures=7, updated_at=core_clock.now()
+    )
+    chosen = row.pk if page == "delivery" else endpoint.pk
+
+    shown = client.post(
+        f"/console/webhooks/{page}/", {"action": "test", "_selected_action": [chosen]}, follow=True
+    ).content.decode()
+
+    test = Delivery.objects.latest("pk")
+    assert (test.url, test.event, test.account_id, test.is_forced) == (
+        address,
+        "webhook.test",
+        cast.account.pk,
+        True,
+    )
+    # Django begins messages with a capital letter, which no id survives.
+    assert f"The test {test.event_id} is on its way to example.com" in shown
+    assert AuditEvent.objects.latest("id").actor_label == "otto@example.com"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_address_that_may_not_be_tested_any_more_is_said(cast: Cast, client: Client) -> None:
+    client.force_login(cast.otto)
+    row = queue_row(cast.account, url="http://example.com/hook")
+
+    shown = client.post(LIST, {"action": "test", "_selected_action": [row.pk]}, follow=True)
+
+    assert "must begin with https://" in shown.content.decode()
+    assert Delivery.objects.count() == 1

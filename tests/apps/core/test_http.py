@@ -7,7 +7,6 @@ import socket
 import ssl
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -305,10 +304,9 @@ def test_an_answer_that_is_too_long_is_cut_off(server: ModelServer, fault: Fault
 def test_time_is_bounded_however_slowly_it_drips(server: ModelServer) -> None:
     url = server.add_file("/a", bytes(MEGABYTE))
     server.fault("/a", Fault(bytes_per_s=400_000))
-    started = time.monotonic()
     with pytest.raises(FetchFailed, match="did not answer in time"):
         get(url, policy_for(server), total_s=0.5)
-    assert time.monotonic() - started < 1.5
+    assert server.requests[0].sent < MEGABYTE
 
 
 def test_a_refusal_of_the_server_is_a_failure_that_names_no_secret(server: ModelServer) -> None:
@@ -327,15 +325,16 @@ def test_an_unknown_name_is_a_failure() -> None:
 
 def test_a_name_whose_servers_say_nothing_is_given_up_in_time() -> None:
     release = threading.Event()
+    found: list[str] = []
 
     def resolve(host: str, port: int) -> list[str]:
-        release.wait(10)
-        return ["127.0.0.1"]
+        release.wait()
+        found.append("127.0.0.1")
+        return found
 
-    started = time.monotonic()
     with pytest.raises(FetchFailed, match="did not answer in time"):
         get("http://slow.test/", FetchPolicy(), resolve=resolve, total_s=0.2)
-    assert time.monotonic() - started < 1.0
+    assert found == []
     release.set()
 
 
@@ -354,11 +353,9 @@ def test_abort_wakes_a_reader_that_nobody_else_would_wake(server: ModelServer) -
     thread = threading.Thread(target=read)
     thread.start()
     wait_until(lambda: server.requests and server.requests[0].sent == 250_000, what="half of the answer")
-    started = time.monotonic()
     client.abort()
-    thread.join(2.0)
-    assert not thread.is_alive()
-    assert time.monotonic() - started < 0.5
+    # Left alone, it would end with a ReadTimeout.
+    thread.join()
     assert ended == ["RemoteProtocolError"]
 
 

@@ -45,7 +45,9 @@ CONTROL_TYPES: Final[Mapping[str, ControlType]] = {
 READY_MADE: Final = frozenset({"qrcode", "low_quality"})
 """Ids whose picture is the control image itself: nothing is to be detected in a QR code."""
 
-SCALES: Final = Numbers(number=Number(lowest=0.0, highest=MAX_CONTROL_SCALE), max_numbers=MAX_CONTROLS)
+SCALES: Final = Numbers(number=Number(lowest=0.0, highest=20.0), max_numbers=MAX_CONTROLS)
+"""As far as enterprise counts."""
+_MEANING: Final = f"1 for each; above {MAX_CONTROL_SCALE:g} counts as {MAX_CONTROL_SCALE:g}"
 
 CONTROLNET: Final[Table] = (
     optional(PROMPT, "required without guess_mode"),
@@ -64,7 +66,7 @@ CONTROLNET: Final[Table] = (
         "as controlnet_model",
         "v5",
     ),
-    Field("controlnet_conditioning_scale", "control_scales", SCALES, "1 for each", "v5"),
+    Field("controlnet_conditioning_scale", "control_scales", SCALES, _MEANING, "v5"),
     Field("auto_hint", "finds_hints", Flag(), "yes for init_image, no for control_image", "v5"),
     Field("guess_mode", "is_guessing", Flag(), "no", "v5"),
     optional(IMAGE, "control_image"),

@@ -50,6 +50,20 @@ ASSETS_GENERATED: Final[Table] = (
     Field("per_page", "per_page", Whole(lowest=1, highest=MAX_PER_PAGE), str(MAX_PER_PAGE), "v3"),
     Field("page", "page", Whole(lowest=1, highest=1_000_000), "1", "v3"),
 )
+_DISK: Final = "images are kept on the server's own disk, whatever it is told of another place"
+IGNORED: Final = dict.fromkeys(
+    (
+        "public_url",
+        "region_name",
+        "endpoint_url",
+        "aws_access_key_id",
+        "aws_secret_access_key",
+        "image_directory",
+    ),
+    _DISK,
+)
+"""Of update_s3, which is refused whatever it says."""
+
 TABLES: Final = (
     NSFW_CHECK,
     PROMPT_CHECK,

@@ -14,15 +14,14 @@ from apps.api.modelslab.fields.table import REQUIRED, Field, Refused, Table
 from apps.api.modelslab.readers import Flag, Names, Number, Numbers, Ratio, Seed, Size, Text, Track, Whole
 from apps.api.modelslab.schedulers import Algorithm, SchedulerName
 from apps.api.modelslab.word_readers import Enlargement, OneOf, Picture, Pictures
+from apps.api.readers import USUAL_PROMPT_CHARS
 from apps.generation.choices import Replacement
-from apps.generation.field_rules import MAX_PROMPT_CHARS
 from apps.generation.request import (
     MAX_CLIP_SKIP,
     MAX_EMBEDDINGS,
     MAX_GUIDANCE_SCALE,
     MAX_IMAGES,
     MAX_LORAS,
-    MAX_REFERENCES,
     MAX_SEED,
     MAX_STEPS,
 )
@@ -31,13 +30,14 @@ from apps.generation.wishes import MAX_IP_SCALE, MAX_LORA_SCALE
 
 MAX_NAME_CHARS: Final = 200
 MAX_URL_CHARS: Final = 2048
+MAX_PICTURES: Final = 10
 LORA_STRENGTHS: Final = Numbers(
     number=Number(lowest=-MAX_LORA_SCALE, highest=MAX_LORA_SCALE), max_numbers=MAX_LORAS
 )
 EMBEDDING_NAMES: Final = Names(max_names=MAX_EMBEDDINGS, max_chars=MAX_NAME_CHARS)
 SIDE: Final = Whole(lowest=MIN_SIDE_PX, highest=MAX_SIDE_PX, multiple_of=SIDE_MULTIPLE_PX)
 NAME: Final = Text(max_chars=MAX_NAME_CHARS)
-WORDS: Final = Text(max_chars=MAX_PROMPT_CHARS)
+WORDS: Final = Text(max_chars=USUAL_PROMPT_CHARS)
 SHARE: Final = Number(lowest=0.0, highest=1.0)
 REPLACEMENTS: Final = {each.value: each for each in Replacement if each is not Replacement.NONE}
 
@@ -100,18 +100,27 @@ ADAPTERS: Final[Table] = (
     Field("embeddings_model", "embeddings", EMBEDDING_NAMES, "none", "v6", alias="embeddings"),
     Field("vae", "vae", NAME, "the model's own", "v6"),
     Field("ip_adapter_id", "ip_adapter", NAME, "none", "v6"),
-    Field("ip_adapter_image", "ip_adapter_pictures", Pictures(most=10), "required with ip_adapter_id", "v6"),
+    Field(
+        "ip_adapter_image",
+        "ip_adapter_pictures",
+        Pictures(most=MAX_PICTURES),
+        "required with ip_adapter_id",
+        "v6",
+    ),
     Field("ip_adapter_scale", "ip_adapter_scale", Number(lowest=0.0, highest=MAX_IP_SCALE), "0.6", "v6"),
 )
 FINISH: Final[Table] = (
+    Field("enhance_prompt", "is_enhanced", Flag(), "no: prompts are used as written", "v6"),
     Field("enhance_style", "style", NAME, "none; an unknown style counts as none", "v6"),
+    Field("multi_lingual", "is_multi_lingual", Flag(), "no", "v6"),
+    Field("panorama", "is_seamless", Flag(), "no; yes makes edges that fit together", "v6"),
     Field("highres_fix", "highres_fix", Flag(), "no; yes adds a second pass at twice the size", "v6"),
     Field("upscale", "upscale_factor", Enlargement(), "no", "v6"),
 )
 IMAGE: Final = Field(
     "init_image",
     "images",
-    Pictures(most=MAX_REFERENCES),
+    Pictures(most=MAX_PICTURES),
     "none",
     "v6",
     alias="init_image_1",
@@ -122,6 +131,15 @@ MORE_IMAGES: Final[Table] = tuple(
     Field(f"init_image_{number}", f"image_{number}", Picture(), "none", "v6") for number in (2, 3, 4)
 )
 STRENGTH: Final = Field("strength", "strength", SHARE, "0.7; 1 where there is a mask", "v6")
+FLUX_2_DEV: Final = "flux_2_dev"
+DEPLOYMENT: Final = Field(
+    "deploy_type",
+    "deployment",
+    OneOf({name: name for name in ("flux", FLUX_2_DEV)}),
+    "flux, which is FLUX.1; a model_id counts more",
+    "enterprise",
+)
+"""Of the server for FLUX: which of its models a request without `model_id` means."""
 MASK: Final = Field("mask_image", "mask", Picture(), REQUIRED, "v6")
 
 _DENOISING: Final[Table] = (
@@ -156,38 +174,39 @@ IMAGE_TO_IMAGE: Final[Table] = (
     *MORE_IMAGES,
     STRENGTH,
 )
-INPAINT: Final[Table] = (PROMPT, MODEL, required(IMAGE), MASK, *_DENOISING, STRENGTH)
+INPAINT: Final[Table] = (
+    optional(PROMPT, NEUTRAL_PROMPT),
+    MODEL,
+    required(IMAGE),
+    MASK,
+    *_DENOISING,
+    STRENGTH,
+)
 
-_LEAVE_OUT: Final = "leave it out"
-_ALWAYS: Final[Mapping[str, Refused]] = {
-    "panorama": Refused(_LEAVE_OUT),
-    "self_attention": Refused(_LEAVE_OUT),
-    "multi_lingual": Refused(_LEAVE_OUT),
-}
 _CONTROLS: Final[Mapping[str, Refused]] = {
     name: Refused("send the request to controlnet")
     for name in ("controlnet_model", "controlnet_type", "control_image")
 }
 _MASKS: Final[Mapping[str, Refused]] = {"mask_image": Refused("send the request to inpaint")}
 
-REFUSED: Final[Mapping[str, Refused]] = {**_ALWAYS, **_CONTROLS, **_MASKS}
+REFUSED: Final[Mapping[str, Refused]] = {**_CONTROLS, **_MASKS}
 """Of text to image and image to image."""
-REFUSED_WITH_MASK: Final[Mapping[str, Refused]] = {**_ALWAYS, **_CONTROLS}
-REFUSED_WITH_CONTROL: Final[Mapping[str, Refused]] = _ALWAYS
+REFUSED_WITH_MASK: Final = _CONTROLS
 NOTHING_REFUSED: Final[Mapping[str, Refused]] = {}
-"""Of endpoints that know nothing of panoramas and the like."""
+"""Of endpoints that read all of it, or know nothing of it."""
 
 IGNORED: Final[Mapping[str, str]] = {
     "key": "the credential, read before anything else",
-    "enhance_prompt": "on by default there; prompts are used as written here, and meta says so",
+    "self_attention": "a slower way to sharper images, which no sampler here has; meta says no",
     "tomesd": "a speed-up of the hosted service that does not concern the caller",
     "loadbalancer": "work is shared between this appliance's devices anyway",
     "watermark": "nothing visible is ever drawn on a picture; its file says that a model made it",
     "watermark_image": "as watermark",
-    "deploy_type": "one server does everything",
+    "deploy_type": "one server does everything; enterprise flux alone reads which model it means",
     "controlnet_conditioning_scale": "only counts with controlnet_model",
     "guess_mode": "only counts with controlnet_model",
     "auto_hint": "only counts with controlnet_model",
+    "init_image_weights": "models that edit several pictures weigh them as the prompt says",
     "injected_noise_alpha": "a parameter of the hosted service's sampler, which ours has no place for",
     "sigma_threshold": "as injected_noise_alpha",
     "use_cfg_zero_star": "as injected_noise_alpha",

@@ -16,6 +16,8 @@ from apps.api.modelslab.fields.generation import (
     PROMPT,
     SAFETY,
     SAMPLES,
+    SHARE,
+    SIDE,
     SIZES,
     STEPS,
     STRENGTH,
@@ -95,8 +97,8 @@ INPAINT_PLAIN: Final[Table] = (
 
 OBJECT_REMOVAL: Final[Table] = (
     ONE_IMAGE,
-    optional(MASK, "required; object_name alone is not enough"),
-    Field("object_name", "object_name", NAME, "none", "v6"),
+    optional(MASK, "what object_name names"),
+    Field("object_name", "object_name", NAME, "what mask_image marks", "v6", alias="specific_object"),
     RANDOM_AT_ZERO,
     *ANSWER,
 )
@@ -168,7 +170,27 @@ EDIT: Final[Table] = (
 )
 """qwen_edit, img_mixer and flux_kontext_img2img."""
 
+MAGIC_MIX: Final[Table] = (
+    PROMPT,
+    Field("image", "image", Picture(), REQUIRED, "v6", alias="init_image"),
+    optional(MODEL, "the Stable Diffusion model that is used most"),
+    NEGATIVE_PROMPT,
+    Field("width", "width", SIDE, "768, or the most that the model makes", "v6"),
+    Field("height", "height", SIDE, "768, or the most that the model makes", "v6"),
+    Field("kmin", "mix_until", SHARE, "0.3: share of the steps that are left to the prompt", "v6"),
+    Field("kmax", "strength", SHARE, "0.5: share of the steps that are done", "v6"),
+    Field("mix_factor", "mix_share", SHARE, "0.5: of the prompt; the rest is the picture", "v6"),
+    optional(STEPS, "20"),
+    GUIDANCE,
+    SAMPLES,
+    RANDOM_AT_ZERO,
+    *SAFETY,
+    *ANSWER,
+)
+"""The picture's layout with what the prompt says."""
+
 TABLES: Final = (
+    MAGIC_MIX,
     REMOVE_BACKGROUND,
     OUTPAINT,
     INPAINT_PLAIN,

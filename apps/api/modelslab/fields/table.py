@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Final, TypeVar, cast
 
 from apps.api.bodies import JsonObject
-from apps.api.modelslab.readers import BadValue, Reader, is_unset, shown
+from apps.api.modelslab.readers import shown
 from apps.api.modelslab.word_readers import SOURCES
+from apps.api.readers import BadValue, Reader, is_unset
 from apps.core.errors import InvalidField
 from apps.generation.pictures import Brought, PictureSource, UrlSource, take_pictures
 

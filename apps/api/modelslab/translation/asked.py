@@ -101,6 +101,7 @@ OTHER_NAMES: Final[Mapping[str, str]] = {
     "image": "init_image",
     "references": "init_image",
     "mask": "mask_image",
+    "mix": "model_id",
     "loras": "lora_model",
     "lora_scale": "lora_strength",
     "ip_adapters": "ip_adapter_id",
@@ -125,6 +126,7 @@ OTHER_NAMES: Final[Mapping[str, str]] = {
     "face_swap": "target_image",
     "reference": "reference_image",
     "safety": "safety_checker",
+    "faces": "face_enhance",
 }
 """Fields of GenerationRequest to the dialect's, where no table has them by that name."""
 

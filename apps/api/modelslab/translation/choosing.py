@@ -7,6 +7,7 @@ from typing import Final
 
 from django.conf import settings
 
+from apps.api.modelslab.fields.generation import FLUX_2_DEV
 from apps.api.modelslab.translation.asked import Asked, ModelChoice
 from apps.api.modelslab.translation.ip_adapters import find_face_adapter
 from apps.catalog.choices import Kind
@@ -15,12 +16,15 @@ from apps.catalog.selectors import find_entry, list_usable
 from apps.core.errors import InvalidField
 from apps.generation.checkpoints import EDITING, KONTEXT, WITH_MASK, most_references
 from apps.generation.errors import ModelNotInstalled
-from gpu_runtime.weights.family_facts import NEEDS_MORE_THAN_A_PROMPT
+from gpu_runtime.weights.family_facts import NEEDS_MORE_THAN_A_PROMPT, UNETS
 
 FAST: Final = ("turbo", "lightning", "schnell", "lcm")
 """Variants that need a few steps only."""
 MAX_EDITORS: Final = 50
 KONTEXT_NAME: Final = "flux-kontext-dev"
+FLUX_2_NAME: Final = "flux-2-dev"
+KLEIN: Final = "klein"
+"""How variants of FLUX.2 that are not dev begin."""
 
 
 def must_be_named(asked: Asked) -> str:
@@ -47,6 +51,15 @@ def inpainting_model(asked: Asked) -> str:
     return (_most_used(usable.filter(variant__in=WITH_MASK)) or _plain(usable)).name
 
 
+def mixing_model(asked: Asked) -> str:
+    """One into whose steps a picture can be mixed. Raises ModelNotInstalled."""
+    found = _find_plain(_checkpoints(asked).filter(family__in=UNETS))
+    if found is None:
+        hint = "import one that makes images from a prompt"
+        raise ModelNotInstalled(kind="Stable Diffusion checkpoint (1.x, 2.x or XL)", hint=hint)
+    return found.name
+
+
 def named_model(name: str, family: str = "") -> ModelChoice:
     """The catalogue's `name`, else what is used most of a family; with neither, `name` is not found."""
 
@@ -54,7 +67,7 @@ def named_model(name: str, family: str = "") -> ModelChoice:
         usable = _checkpoints(asked)
         found = find_entry(usable, name)
         if found is None and family:
-            found = _most_used(usable.filter(family=family).exclude(variant__in=NEEDS_MORE_THAN_A_PROMPT))
+            found = _find_plain(usable.filter(family=family))
         return found.name if found is not None else name
 
     return choose
@@ -90,6 +103,20 @@ def kontext_model(asked: Asked) -> str:
     return found.name
 
 
+def flux_model(asked: Asked) -> str:
+    """FLUX.1 as its server always has it, or FLUX.2 where `deploy_type` says so. Raises ModelNotInstalled."""
+    if asked.values.get("deployment", "") != FLUX_2_DEV:
+        return named_model("flux", "flux")(asked)
+    usable = _checkpoints(asked).filter(family="flux2")
+    dev = usable.exclude(variant__startswith=KLEIN)
+    found = find_entry(usable, FLUX_2_NAME) or _most_used(dev) or _most_used(usable)
+    if found is None:
+        raise ModelNotInstalled(
+            kind="model of the FLUX.2 family", hint=f"import FLUX.2 dev, under the name {FLUX_2_NAME}"
+        )
+    return found.name
+
+
 def face_model(family: str = "") -> ModelChoice:
     """Whatever makes images from a prompt and fits the IP-adapter that puts faces into them."""
 
@@ -118,9 +145,15 @@ def _most_used(entries: CatalogQuerySet) -> CatalogEntry | None:
     return entries.order_by("-use_count", "pk").first()
 
 
+def _find_plain(usable: CatalogQuerySet) -> CatalogEntry | None:
+    """One that makes images from a prompt, and is meant for that where there is one."""
+    able = usable.exclude(variant__in=NEEDS_MORE_THAN_A_PROMPT)
+    return _most_used(able.exclude(variant__in=EDITING)) or _most_used(able)
+
+
 def _plain(usable: CatalogQuerySet) -> CatalogEntry:
     """Raises ModelNotInstalled."""
-    found = _most_used(usable.exclude(variant__in=NEEDS_MORE_THAN_A_PROMPT))
+    found = _find_plain(usable)
     if found is None:
         raise ModelNotInstalled(kind="checkpoint", hint="import one that makes images from a prompt")
     return found

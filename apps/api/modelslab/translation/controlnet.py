@@ -13,7 +13,7 @@ from apps.catalog.selectors import access_entry
 from apps.core.errors import InvalidField
 from apps.generation.choices import ControlType, Kind, Resize
 from apps.generation.request import GenerationRequest
-from apps.generation.wishes import ControlWish, StoredPicture
+from apps.generation.wishes import MAX_CONTROL_SCALE, ControlWish, StoredPicture
 
 PLAIN_HINT: Final = ControlType.TILE
 """Of a network whose type nobody names, with a picture that is taken as it is."""
@@ -72,7 +72,8 @@ def _control(asked: Asked, name: str, type: ControlType, picture: StoredPicture,
         # A word for a type means whatever network of that type fits the checkpoint.
         model="" if name.lower() in CONTROL_TYPES else name,
         is_hint=name.lower() in READY_MADE or not _finds_hints(asked),
-        scale=scale,
+        # Theirs goes to 20 under enterprise; networks lead no further than ours goes.
+        scale=min(MAX_CONTROL_SCALE, scale),
     )
 
 

@@ -7,9 +7,9 @@ from typing import Final, TypedDict, cast
 from apps.api.modelslab.fields.table import Values
 from apps.api.modelslab.readers import shown
 from apps.api.modelslab.schedulers import NamedScheduler, choose_sampler
-from apps.api.modelslab.styles import find_style
 from apps.api.modelslab.translation.asked import Asked
 from apps.api.modelslab.translation.ip_adapters import find_ip_adapter
+from apps.api.modelslab.translation.prompts import prompts_of
 from apps.core.errors import InvalidField
 from apps.generation.choices import Replacement
 from apps.generation.wishes import (
@@ -44,6 +44,7 @@ class Common(TypedDict, total=False):
     sampler: Sampler | None
     schedule: SigmaSchedule | None
     clip_skip: int | None
+    is_seamless: bool
     loras: tuple[LoraWish, ...]
     embeddings: tuple[str, ...]
     vae: str | None
@@ -61,9 +62,11 @@ def common(asked: Asked, *, prompt: str = "") -> Common:
     values = asked.values
     _apply_size(values)
     sampler, schedule = _sampler(values)
+    wanted, avoided = prompts_of(asked, missing=prompt)
     return {
         "checkpoint": asked.model,
-        **_prompts(asked, prompt),
+        "prompt": wanted,
+        "negative_prompt": avoided,
         "width": values.get("width", None),
         "height": values.get("height", None),
         "aspect_ratio": values.get("aspect_ratio", None),
@@ -75,6 +78,7 @@ def common(asked: Asked, *, prompt: str = "") -> Common:
         "sampler": sampler,
         "schedule": schedule,
         "clip_skip": _clip_skip(asked),
+        "is_seamless": values.get("is_seamless", False),
         "loras": _loras(values),
         "embeddings": values.get("embeddings", ()),
         "vae": values.get("vae", None),
@@ -97,18 +101,6 @@ def upscale(values: Values) -> UpscaleWish | None:
     """`upscale: 3` and `upscale: yes`."""
     factor = values.get("upscale_factor", 1)
     return UpscaleWish(factor=factor) if factor > 1 else None
-
-
-def _prompts(asked: Asked, missing: str) -> Common:
-    values = asked.values
-    prompt = values.get("prompt", "") or missing
-    negative = values.get("negative_prompt", None)
-    style = find_style(values.get("style", ""))
-    if style is None or not prompt.strip():
-        return {"prompt": prompt, "negative_prompt": negative}
-    asked.echo["enhance_style"] = values.get("style", "")
-    avoided = ", ".join(part for part in (negative, style.avoided) if part)
-    return {"prompt": f"{prompt}, {style.wanted}", "negative_prompt": avoided or negative}
 
 
 def _apply_size(values: Values) -> None:

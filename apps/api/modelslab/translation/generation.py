@@ -66,7 +66,7 @@ def inpaint(asked: Asked) -> GenerationRequest:
         mask=asked.values.find("mask", StoredPicture),
         strength=asked.values.get("strength", None),
         resize=Resize.CROP,
-        **common(asked),
+        **common(asked, prompt=NEUTRAL_PROMPT),
     )
 
 

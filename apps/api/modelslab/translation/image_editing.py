@@ -12,7 +12,14 @@ from apps.core.errors import InvalidField
 from apps.generation.choices import Kind, Resize
 from apps.generation.picture_fitting import fit_inside
 from apps.generation.request import GenerationRequest
-from apps.generation.wishes import MAX_IP_SCALE, BackgroundWish, ExpandWish, IpAdapterWish, StoredPicture
+from apps.generation.wishes import (
+    MAX_IP_SCALE,
+    BackgroundWish,
+    ExpandWish,
+    IpAdapterWish,
+    MixWish,
+    StoredPicture,
+)
 
 CANVAS: Final = (1280, 720)
 OUTPAINT_PROMPT: Final = "high quality"
@@ -27,7 +34,9 @@ BACKGROUND_SETTINGS: Final = (
     "alpha_matting_background_threshold",
     "alpha_matting_erode_size",
 )
-CAPTIONS: Final = {"short": "fast", "normal": "fast", "long": "best"}
+MIXED_SIDE_PX: Final = 768
+MIXED_STEPS: Final = 20
+KMAX: Final = 0.5
 FACE_STYLES: Final = {
     "comic": "comic book drawing, inked outlines, flat bold colours",
     "chibi": "chibi drawing, large head, small body, round cheerful shapes",
@@ -81,18 +90,17 @@ def outpaint(asked: Asked) -> GenerationRequest:
 
 
 def remove_object(asked: Asked) -> GenerationRequest:
-    """Raises InvalidField without a mask."""
+    """What the mask marks, else what `object_name` says. Raises InvalidField without either."""
     mask = asked.values.find("mask", StoredPicture)
-    if mask is None:
-        advice = (
-            "; make one of object_name with mask_creator first" if asked.values.has("object_name") else ""
-        )
-        raise InvalidField(field="mask_image", problem=f"is required{advice}")
+    name: str = asked.values.get("object_name", "")
+    if mask is None and not name.strip():
+        raise InvalidField(field="mask_image", problem="is required, or object_name")
     return GenerationRequest(
         kind=Kind.OBJECT_REMOVAL,
         seed=asked.values.get("seed", None),
         image=asked.values.find("image", StoredPicture),
         mask=mask,
+        text=name if mask is None else "",
     )
 
 
@@ -112,7 +120,7 @@ def caption(asked: Asked) -> GenerationRequest:
         kind=Kind.CAPTION,
         seed=asked.values.get("seed", None),
         image=asked.values.find("image", StoredPicture),
-        text=CAPTIONS[asked.values.get("length", "normal")],
+        text=asked.values.get("length", "normal"),
     )
 
 
@@ -149,6 +157,29 @@ def _with_face(asked: Asked, adapter: CatalogEntry, style: str) -> GenerationReq
     scale = min(MAX_IP_SCALE, asked.values.get("face_scale", 1.0))
     parts["ip_adapters"] = (IpAdapterWish(name=adapter.name, pictures=(face,), scale=scale),)
     return GenerationRequest(kind=Kind.TXT2IMG, **parts)
+
+
+def magic_mix(asked: Asked) -> GenerationRequest:
+    """A new thing in the layout of the picture."""
+    values, parts = asked.values, common(asked)
+    side = min(MIXED_SIDE_PX, asked.checkpoint.max_side_px)
+    parts["width"], parts["height"] = values.get("width", side), values.get("height", side)
+    parts["steps"] = values.get("steps", MIXED_STEPS)
+    usual = MixWish()
+    mix = MixWish(share=values.get("mix_share", usual.share), until=values.get("mix_until", usual.until))
+    strength = values.get("strength", KMAX)
+    if mix.until > strength:
+        raise InvalidField(
+            field="mix_until", problem=f"must be at most kmax, {strength:g}, not {mix.until:g}"
+        )
+    return GenerationRequest(
+        kind=Kind.IMG2IMG,
+        image=values.find("image", StoredPicture),
+        strength=strength,
+        mix=mix,
+        resize=Resize.CROP,
+        **parts,
+    )
 
 
 def fashion(asked: Asked) -> GenerationRequest:

@@ -9,6 +9,7 @@ from apps.catalog.choices import Kind
 from apps.catalog.models import CatalogEntry, CatalogName, CatalogQuerySet
 from apps.catalog.selectors import find_entry, list_usable
 from apps.generation.errors import ModelNotInstalled
+from apps.generation.import_examples import find_example
 
 # A file does not say whether it was trained on faces; its name does.
 FACES: Final = r"plus[-_]?face"
@@ -49,10 +50,11 @@ def find_face_adapter(asked: Asked, *, family: str = "") -> CatalogEntry:
     found = _most_used(usable.filter(family=family) if family else usable)
     if found is None:
         of = f" for {family}" if family else ""
+        known = find_example(Kind.IP_ADAPTER, ("plus-face",), family=family or "sd15")
+        example = f", for example {known}" if known else ""
         raise ModelNotInstalled(
             kind=f"IP-adapter for faces{of}",
-            hint="import a model of kind ip_adapter whose name says plus-face, such as"
-            " ip-adapter-plus-face_sd15",
+            hint=f"import a model of kind ip_adapter whose name says plus-face{example}",
         )
     return found
 

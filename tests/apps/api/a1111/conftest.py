@@ -16,6 +16,7 @@ from apps.artifacts import store
 from apps.artifacts.services import NewArtifact
 from apps.catalog.models import CatalogEntry
 from apps.core import clock
+from apps.generation.adapters import entries_of
 from apps.generation.infotext import texts_of
 from apps.generation.lifecycle import finish_cancel, finish_job, lease_of
 from apps.generation.models import GenerationJob
@@ -42,10 +43,11 @@ class A1111Client:
             pair = base64.b64encode(f"{user}:{key}".encode()).decode()
             self.headers["Authorization"] = f"Basic {pair}"
 
-    def post(self, path: str, body: Any = None) -> Any:
+    def post(self, path: str, body: Any = None, **headers: str) -> Any:
         """Paths without a slash before them are those of the main API."""
         data = body if isinstance(body, bytes | str) else json.dumps({} if body is None else body)
-        return self.http.post(_whole(path), data, "application/json", headers=self.headers)
+        more = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.http.post(_whole(path), data, "application/json", headers=self.headers | more)
 
     def get(self, path: str) -> Any:
         return self.http.get(_whole(path), headers=self.headers)
@@ -81,7 +83,7 @@ def deliver(job: GenerationJob) -> None:
     resolved = job.resolved
     width, height = resolved.delivered_size
     media_type = resolved.output.media_type
-    texts = texts_of(resolved, job.checkpoint)
+    texts = texts_of(resolved, job.checkpoint, entries_of([job]))
     artifacts = []
     for index, seed in enumerate(resolved.seeds):
         buffer = io.BytesIO()

@@ -7,15 +7,17 @@ from typing import Any
 
 import pytest
 
+from apps.api.a1111.units import BALANCES, CONTROL_MODES
 from apps.catalog.models import CatalogEntry
 from apps.core import clock
-from apps.generation.choices import ControlType, Kind, Resize
+from apps.generation.choices import Balance, ControlType, Kind, Resize
 from apps.generation.lifecycle import finish_cancel, lease_of
 from apps.generation.models import GenerationJob
+from apps.quotas.models import DailyUsage
 from tests.apps.api import jobs
 from tests.apps.api.a1111.conftest import A1111Client, bad_field, opened, picture, refusal
 from tests.cast import Cast
-from tests.factories import give_plan, make_adapter
+from tests.factories import give_plan, make_adapter, make_checkpoint
 
 
 @pytest.fixture
@@ -142,11 +144,12 @@ def test_an_interrupt_takes_the_map_with_it(ada: A1111Client, canny: CatalogEntr
     assert set(GenerationJob.objects.values_list("state", flat=True)) == {"canceled"}
 
 
-def test_a_refused_map_takes_the_images_with_it(ada: A1111Client, canny: CatalogEntry, cast: Cast) -> None:
+def test_with_a_refused_map_nothing_is_accepted(ada: A1111Client, canny: CatalogEntry, cast: Cast) -> None:
     give_plan(cast.account, calls_per_day=1)
 
     assert draw_with(ada, {"image": picture(), "module": "canny"}).status_code == 429
-    assert GenerationJob.objects.get().state == "canceled"
+    assert not GenerationJob.objects.exists()
+    assert not DailyUsage.objects.exists()
 
 
 @pytest.mark.parametrize(
@@ -209,3 +212,34 @@ def test_a_detector_without_weights(ada: A1111Client) -> None:
     )
 
     assert (refusal(response)[0], response["X-Darkroom-Error"]) == (400, "model_not_installed")
+
+
+@pytest.mark.parametrize(
+    ("mode", "balance"),
+    [
+        (0, Balance.BALANCED),
+        ("My prompt is more important", Balance.PROMPT),
+        ("controlnet is more important", Balance.CONTROL),
+        (2, Balance.CONTROL),
+    ],
+)
+def test_what_counts_more(ada: A1111Client, canny: CatalogEntry, mode: int | str, balance: Balance) -> None:
+    unit = {"image": picture(), "module": "canny", "model": "canny-15", "control_mode": mode}
+
+    response = draw_with(ada, unit)
+
+    assert response.status_code == 200, response.content
+    assert [used.balance for used in the_images_job().resolved.controls] == [balance]
+    [text] = json.loads(response.json()["info"])["infotexts"]
+    assert CONTROL_MODES[BALANCES.index(balance)] in text
+
+
+def test_what_counts_more_is_for_unets(ada: A1111Client) -> None:
+    make_checkpoint("flux-dev", family="flux")
+    make_adapter("canny-flux", kind="controlnet", variant="canny", family="flux")
+    unit = {"image": picture(), "module": "canny", "model": "canny-flux", "control_mode": 2}
+
+    field, message = bad_field(draw_with(ada, unit, override_settings={"sd_model_checkpoint": "flux-dev"}))
+
+    assert field == "alwayson_scripts.ControlNet"
+    assert "flux" in message

@@ -82,7 +82,8 @@ def test_adapters(ada: A1111Client) -> None:
     make_adapter("ink", aliases=["inky"], trigger_words=["inkstyle"])
     make_adapter("soft", kind="vae")
     make_adapter("bad-hands", kind="embedding", details={"vectors": 8})
-    make_adapter("mender", kind="face", variant="restoration", family="")
+    make_adapter("mender", kind="face", variant="codeformer", family="")
+    make_adapter("finder", kind="face", variant="detection", family="")
 
     assert ada.get("loras").json() == [
         {
@@ -111,7 +112,7 @@ def test_adapters(ada: A1111Client) -> None:
         },
         "skipped": {},
     }
-    assert ada.get("face-restorers").json() == [{"name": "Mender", "cmd_dir": None}]
+    assert ada.get("face-restorers").json() == [{"name": "CodeFormer", "cmd_dir": None}]
 
 
 @pytest.mark.parametrize(

@@ -46,15 +46,6 @@ def test_nothing_is_done_without_an_upscaler(ada: A1111Client) -> None:
     assert not GenerationJob.objects.exists()
 
 
-def test_faces_are_mended(ada: A1111Client) -> None:
-    make_adapter("gfpgan", kind="face", variant="restoration", family="")
-
-    body = ada.post("extra-single-image", {"image": picture(), "gfpgan_visibility": 1}).json()
-
-    assert opened(body["image"]).size == (64, 64)
-    assert [asset.role for asset in last_request().upscale.assets] == ["face"]
-
-
 def test_mending_faces_without_a_model(ada: A1111Client) -> None:
     response = ada.post("extra-single-image", {"image": picture(), "codeformer_visibility": 1})
 
@@ -65,7 +56,7 @@ def test_mending_faces_without_a_model(ada: A1111Client) -> None:
 @pytest.mark.parametrize(
     ("fields", "field"),
     [
-        ({"gfpgan_visibility": 0.5}, "gfpgan_visibility"),
+        ({"gfpgan_visibility": 1.5}, "gfpgan_visibility"),
         ({"extras_upscaler_2_visibility": 0.5, "upscaler_2": "Lanczos"}, "extras_upscaler_2_visibility"),
         ({"upscaling_resize": 99}, "upscaling_resize"),
         ({"image": None}, "image"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from apps.generation.models import GenerationJob
 from apps.generation.progress import keep_previews
 from gpu_runtime.messages import Preview
 from tests.apps.api import jobs
-from tests.apps.api.a1111.conftest import A1111Client, Act, bad_field, deliver, the_job
+from tests.apps.api.a1111.conftest import A1111Client, Act, bad_field, deliver, picture, the_job
 
 Chooser = Callable[[Act], None]
 TASK = "task(txt2img-abc1234)"
@@ -91,6 +92,36 @@ def test_stopping(ada: A1111Client, cleo: A1111Client, worker: Chooser, path: st
     assert ada.draw().json()["images"] == []
     assert answers == [body]
     assert the_job().state == JobState.CANCELED
+
+
+def test_a_batch_is_one_request(ada: A1111Client, worker: Chooser) -> None:
+    seen: list[float] = []
+
+    def look(job: GenerationJob) -> None:
+        jobs.progress(job, 10)
+        seen.append(ada.get("progress").json()["progress"])
+        deliver(job)
+
+    worker(look)
+    ada.redraw(init_images=[picture(), picture(colour="red")], steps=20, denoising_strength=1)
+
+    assert seen == [0.25, 0.75]
+
+
+@pytest.mark.parametrize(("path", "left"), [("skip", [1, 3]), ("interrupt", [1])])
+def test_stopping_within_a_batch(ada: A1111Client, worker: Chooser, path: str, left: list[int]) -> None:
+    def stop_the_second(job: GenerationJob) -> None:
+        if job.resolved.seed == 2:
+            ada.post(path)
+            finish_cancel(lease=lease_of(job), worker=jobs.WORKER, now=clock.now())
+        else:
+            deliver(job)
+
+    worker(stop_the_second)
+    body = ada.redraw(init_images=[picture(colour=name) for name in ("red", "teal", "blue")], seed=1).json()
+
+    assert json.loads(body["info"])["all_seeds"] == left
+    assert len(body["images"]) == len(left)
 
 
 def test_stopping_nothing(ada: A1111Client) -> None:

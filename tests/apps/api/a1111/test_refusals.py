@@ -14,7 +14,7 @@ from apps.generation.models import GenerationJob
 from tests.apps.api import jobs
 from tests.apps.api.a1111.conftest import V1, A1111Client, bad_field, refusal
 from tests.cast import Cast
-from tests.factories import give_plan, make_checkpoint
+from tests.factories import give_plan, make_adapter, make_checkpoint
 
 
 @pytest.mark.parametrize(
@@ -27,10 +27,11 @@ from tests.factories import give_plan, make_checkpoint
         ("cfg_scale", 99, "cfg_scale must be a number from 0 to 30, not 99"),
         ("prompt", ["a"], "prompt must be text of at most 10000 characters, not a list"),
         ("prompt", "a\0b", "prompt must not contain the character NUL (U+0000)"),
-        ("seed", 1e300, "seed must be a number, not 1e+300"),
-        ("subseed_strength", 0.5, f"subseed_strength {NEUTRAL['subseed_strength'][1]}"),
-        ("tiling", True, f"tiling {NEUTRAL['tiling'][1]}"),
+        ("steps", 1e300, "steps must be a whole number from 1 to 150, not 1e+300"),
+        ("subseed_strength", 2, "subseed_strength must be a number from 0 to 1, not 2"),
+        ("tiling", "maybe", 'tiling must be true or false, not "maybe"'),
         ("s_churn", 3, f"s_churn {NEUTRAL['s_churn'][1]}"),
+        ("s_min_uncond", 3, f"s_min_uncond {NEUTRAL['s_min_uncond'][1]}"),
         ("override_settings", {"x": float("nan")}, "override_settings must not contain NaN or infinities"),
         ("script_args", [float("inf")], "script_args must not contain NaN or infinities"),
         ("override_settings", [], "override_settings must be an object, not a list"),
@@ -38,11 +39,6 @@ from tests.factories import give_plan, make_checkpoint
             "refiner_checkpoint",
             "nope",
             "refiner_checkpoint names no model of this server: 'nope'",
-        ),
-        (
-            "prompt",
-            "<hypernet:x:1>",
-            "prompt names a network of kind hypernet; this server applies <lora:name:weight>",
         ),
         ("prompt", "<lora:x:much>", "prompt has a tag whose weight is no number: <lora:x:much>"),
         ("prompt", "<lora:x:9>", "prompt must be -4.0 to 4.0, not 9.0"),
@@ -89,16 +85,42 @@ def test_too_many_images(ada: A1111Client) -> None:
 @pytest.mark.parametrize(
     ("fields", "field"),
     [
-        ({"hr_upscaler": "R-ESRGAN 4x+"}, "hr_upscaler"),
-        ({"hr_sampler_name": "Heun"}, "hr_sampler_name"),
-        ({"hr_prompt": "a blue fox"}, "hr_prompt"),
+        ({"hr_prompt": "a blue fox <lora:ink:1>"}, "hr_prompt"),
+        ({"hr_prompt": "x" * 32_001}, "hr_prompt"),
         ({"hr_checkpoint_name": "other"}, "hr_checkpoint_name"),
         ({"hr_scale": 1}, "hr_scale"),
         ({"denoising_strength": 0}, "denoising_strength"),
     ],
 )
 def test_second_passes_that_cannot_be(ada: A1111Client, fields: dict[str, Any], field: str) -> None:
+    make_adapter("ink")
+
     assert bad_field(ada.draw(enable_hr=True, **fields))[0] == field
+
+
+@pytest.mark.parametrize(
+    ("sampler", "field"), [("Euler a", "eta"), ("DDIM", "eta"), ("Heun", "s_churn"), ("DPM++ SDE", "s_noise")]
+)
+def test_what_a_sampler_reads_and_runs_without(ada: A1111Client, sampler: str, field: str) -> None:
+    assert bad_field(ada.draw(sampler_name=sampler, **{field: 0.4}))[0] == field
+
+
+def test_a_factor_that_the_second_sampler_reads(ada: A1111Client) -> None:
+    fields = {"sampler_name": "Euler", "hr_sampler_name": "Euler a", "eta": 0.4}
+
+    assert ada.draw(**fields).status_code == 200
+    assert bad_field(ada.draw(**fields, enable_hr=True))[0] == "eta"
+
+
+def test_a_sampler_of_the_second_pass_that_is_not_there(ada: A1111Client) -> None:
+    assert refusal(ada.draw(enable_hr=True, hr_sampler_name="Magic")) == (400, "Sampler not found")
+
+
+def test_the_second_prompt_is_judged_as_well(ada: A1111Client, cast: Cast) -> None:
+    response = ada.draw(enable_hr=True, hr_prompt="a nude ten year old girl")
+
+    assert response.status_code == 400
+    assert not GenerationJob.objects.exists()
 
 
 @pytest.mark.parametrize(
@@ -107,13 +129,6 @@ def test_second_passes_that_cannot_be(ada: A1111Client, fields: dict[str, Any], 
 )
 def test_unknown_scripts(ada: A1111Client, fields: dict[str, Any]) -> None:
     assert refusal(ada.draw(**fields)) == (422, "Script 'x/y plot' not found")
-
-
-def test_an_unknown_lora(ada: A1111Client) -> None:
-    response = ada.draw(prompt="a fox <lora:nope:1>")
-
-    assert response.status_code in (400, 404)
-    assert "nope" in refusal(response)[1]
 
 
 def test_a_failed_job(ada: A1111Client, worker: Any) -> None:

@@ -161,32 +161,6 @@ def test_an_empty_prompt_is_a_prompt(ada: A1111Client) -> None:
     assert json.loads(body["info"])["prompt"] == ""
 
 
-def test_loras_are_read_from_the_prompt_and_info_keeps_them(ada: A1111Client) -> None:
-    make_adapter("ink")
-    make_adapter("film")
-
-    body = ada.draw(prompt="a (red:1.2) fox <lora:ink:0.8>, <lora:film>").json()
-
-    resolved = the_job().resolved
-    assert resolved.prompt.rstrip() == "a (red:1.2) fox ,"
-    assert [(lora.name, lora.scale) for lora in resolved.adapters.loras] == [("ink", 0.8), ("film", 1.0)]
-    assert json.loads(body["info"])["prompt"] == "a (red:1.2) fox <lora:ink:0.8>, <lora:film>"
-
-
-def test_tags_are_dropped_without_extra_networks(ada: A1111Client) -> None:
-    assert ada.draw(prompt="a fox <lora:missing:1>", disable_extra_networks=True).status_code == 200
-    assert the_job().resolved.adapters.loras == ()
-
-
-def test_embeddings_are_found_by_their_words(ada: A1111Client) -> None:
-    make_adapter("bad-hands", kind="embedding", trigger_words=["bad_hands_5"])
-    make_adapter("other", kind="embedding")
-
-    ada.draw(negative_prompt="blurry, (bad_hands_5:1.2)")
-
-    assert [used.name for used in the_job().resolved.adapters.embeddings] == ["bad-hands"]
-
-
 def test_hires_fix(ada: A1111Client) -> None:
     info = json.loads(
         ada.draw(
@@ -203,6 +177,53 @@ def test_hires_fix(ada: A1111Client) -> None:
     assert (hires.width, hires.height, hires.steps, hires.strength) == (128, 128, 10, 0.6)
     assert hires.enlarges_latents
     assert info["denoising_strength"] == 0.6
+
+
+def test_a_second_pass_with_words_and_a_sampler_of_its_own(ada: A1111Client) -> None:
+    body = ada.draw(
+        enable_hr=True,
+        sampler_name="Euler",
+        hr_prompt="a blue fox, sharp",
+        hr_negative_prompt="fog",
+        hr_sampler_name="DPM++ 2M",
+    ).json()
+
+    resolved, info = the_job().resolved, json.loads(body["info"])
+    hires = resolved.hires
+    assert hires is not None
+    assert (resolved.prompt, resolved.sampler) == ("a red fox", Sampler.EULER)
+    assert (hires.prompt, hires.negative_prompt) == ("a blue fox, sharp", "fog")
+    assert (hires.sampler, hires.schedule) == (Sampler.DPMPP_2M, SigmaSchedule.KARRAS)
+    assert (
+        info["extra_generation_params"].items()
+        >= {
+            "Hires prompt": "a blue fox, sharp",
+            "Hires negative prompt": "fog",
+            "Hires sampler": "DPM++ 2M",
+            "Hires schedule type": "Karras",
+        }.items()
+    )
+    ada.draw(prompt="", infotext=info["infotexts"][0])
+    assert last_request().hires == hires
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        {"hr_prompt": "a red fox", "hr_negative_prompt": "", "hr_sampler_name": "Euler"},
+        {"hr_sampler_name": "Use same sampler", "hr_scheduler": "Use same scheduler"},
+    ],
+)
+def test_a_second_pass_like_the_first(ada: A1111Client, same: dict[str, str]) -> None:
+    ada.draw(enable_hr=True, **same)
+
+    hires = the_job().resolved.hires
+    assert hires is not None
+    assert (hires.prompt, hires.negative_prompt, hires.sampler) == (None, None, None)
+
+
+def test_words_of_a_second_pass_that_is_not_asked_for(ada: A1111Client) -> None:
+    assert ada.draw(hr_prompt="a blue fox", hr_sampler_name="Heun").status_code == 200
 
 
 def test_the_old_way_of_hires_fix(ada: A1111Client) -> None:
@@ -286,6 +307,23 @@ def test_pydantic_reads_numbers_in_text(ada: A1111Client) -> None:
     ada.draw(steps="12", cfg_scale="4.5", seed="-1", send_images="true", width=64.0)
 
     assert (the_job().resolved.steps, the_job().resolved.guidance_scale) == (12, 4.5)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "fields"),
+    [
+        ("Euler", {"eta": 0.3}),
+        ("DPM++ 2M Karras", {"eta": 0.67, "s_churn": 4.0, "s_tmin": 0.05, "s_noise": 1.003}),
+        ("Euler a", {"eta": 1.0, "s_churn": 4.0}),
+        ("Euler", {"s_noise": 1.1, "s_tmin": 0.5}),
+    ],
+)
+def test_what_the_sampler_does_not_read_changes_nothing(
+    ada: A1111Client, sampler: str, fields: dict[str, float]
+) -> None:
+    body = ada.draw(sampler_name=sampler, **fields).json()
+
+    assert body["parameters"].items() >= fields.items()
 
 
 def test_what_interfaces_send_with_every_request_changes_nothing(ada: A1111Client) -> None:

@@ -6,8 +6,12 @@ from typing import Any
 
 import pytest
 
+from apps.api.modelslab.models_fields import BASE_MODELS, CATEGORIES
+from apps.catalog.models import CatalogEntry
+from apps.generation.choices import Kind
+from gpu_runtime.weights.family_facts import FAMILY_FACTS
 from tests.apps.api.client import V7, ApiClient
-from tests.apps.api.modelslab.workbench import made, refused
+from tests.apps.api.modelslab.workbench import made, picture, refused
 from tests.factories import make_checkpoint
 
 
@@ -39,6 +43,99 @@ def test_a_server_of_one_family_takes_a_model_of_it(ada: ApiClient) -> None:
     assert made(ada.post("/api/v1/enterprise/flux/text2img", {"prompt": "x"})).checkpoint == "some-flux"
     message = refused_now(ada.post("/api/v1/enterprise/z_image_turbo/text2img", {"prompt": "x"}))
     assert message == "Model not found: z-image-turbo"
+
+
+@pytest.mark.parametrize(
+    ("server", "family"), [("flux_klein", "flux2"), ("z_image_turbo", "z-image"), ("qwen", "qwen-image")]
+)
+def test_each_server_knows_its_family(ada: ApiClient, server: str, family: str) -> None:
+    make_checkpoint("ours", family=family)
+
+    answer = ada.post(f"/api/v1/enterprise/{server}/text2img", {"prompt": "x"})
+
+    assert made(answer).checkpoint == "ours"
+
+
+FLUX = "/api/v1/enterprise/flux"
+FLUX_2 = {"prompt": "x", "deploy_type": "flux_2_dev"}
+
+
+def make_flux_2(name: str, **fields: Any) -> CatalogEntry:
+    return make_checkpoint(name, family="flux2", details={"pipeline_class": "Flux2Pipeline"}, **fields)
+
+
+def test_deploy_type_leads_to_flux_2(ada: ApiClient) -> None:
+    make_checkpoint("flux", family="flux", use_count=99)
+    make_flux_2("small", variant="klein", use_count=9)
+    first = made(ada.post(f"{FLUX}/text2img", FLUX_2)).checkpoint
+    make_flux_2("tuned")
+    second = ada.post(f"{FLUX}/text2img", FLUX_2).json()["meta"]["model_id"]
+    make_flux_2("flux-2-dev")
+    third = ada.post(f"{FLUX}/text2img", FLUX_2).json()["meta"]["model_id"]
+
+    assert (first, second, third) == ("small", "tuned", "flux-2-dev")
+
+
+@pytest.mark.parametrize("fields", [{}, {"deploy_type": "flux"}, {"deploy_type": ""}])
+def test_without_it_the_server_has_flux_1(ada: ApiClient, fields: dict[str, str]) -> None:
+    make_flux_2("flux-2-dev", use_count=99)
+    make_checkpoint("some-flux", family="flux")
+
+    assert made(ada.post(f"{FLUX}/text2img", {"prompt": "x"} | fields)).checkpoint == "some-flux"
+
+
+def test_a_named_model_counts_more_than_deploy_type(ada: ApiClient) -> None:
+    make_flux_2("flux-2-dev")
+
+    assert made(ada.post(f"{FLUX}/text2img", FLUX_2 | {"model_id": "tiny"})).checkpoint == "tiny"
+
+
+@pytest.mark.parametrize("path", ["text2img", "img2img"])
+def test_flux_2_edits_ten_pictures(ada: ApiClient, path: str) -> None:
+    make_flux_2("flux-2-dev")
+    fields = FLUX_2 | {"init_image": [picture()] * 10}
+
+    message = refused(ada.post(f"{FLUX}/{path}", fields | {"init_image": [picture()] * 11}))
+    resolved = made(ada.post(f"{FLUX}/{path}", fields))
+
+    assert message.startswith("init_image must be")
+    assert (resolved.kind, len(resolved.references)) == (Kind.EDIT, 10)
+
+
+def test_what_deploy_type_may_not_be(ada: ApiClient) -> None:
+    make_checkpoint("flux", family="flux")
+
+    assert refused(ada.post(f"{FLUX}/text2img", FLUX_2)) == (
+        "No model of the FLUX.2 family is installed on this server:"
+        " import FLUX.2 dev, under the name flux-2-dev."
+    )
+    assert refused(ada.post(f"{FLUX}/text2img", FLUX_2 | {"deploy_type": "flux_3"})).startswith(
+        "deploy_type must be one of flux, flux_2_dev"
+    )
+
+
+def test_elsewhere_deploy_type_means_nothing(ada: ApiClient) -> None:
+    make_flux_2("flux-2-dev")
+
+    assert made(ada.submit(deploy_type="flux_2_dev")).checkpoint == "tiny"
+
+
+def test_families_of_categories_are_families() -> None:
+    named = {family for category in CATEGORIES.values() for family in category.families}
+
+    assert named | set(BASE_MODELS.values()) <= FAMILY_FACTS.keys()
+
+
+@pytest.mark.parametrize("path", ["v6/realtime/text2img", "v1/enterprise/flux/text2img"])
+def test_a_model_that_edits_is_the_last_choice_for_a_prompt_alone(ada: ApiClient, path: str) -> None:
+    CatalogEntry.objects.all().delete()
+    make_checkpoint("editor", family="flux", variant="kontext", use_count=9)
+    assert made(ada.post(f"/api/{path}", {"prompt": "x"})).checkpoint == "editor"
+
+    make_checkpoint("maker", family="flux")
+    accepted = ada.post(f"/api/{path}", {"prompt": "x"}).json()
+
+    assert accepted["meta"]["model_id"] == "maker"
 
 
 def refused_now(response: Any) -> str:

@@ -105,6 +105,19 @@ def test_a_network_by_its_own_name_knows_its_type(ada: ApiClient, controlnets: C
     ]
 
 
+@pytest.mark.parametrize(("asked", "used"), [(5, "5"), (9, "5"), ("20,0.5", "5,0.5")])
+def test_a_scale_of_enterprise_counts_as_the_highest(
+    ada: ApiClient, controlnets: Controlnets, asked: object, used: str
+) -> None:
+    names = "canny,openpose" if "," in used else "canny"
+    fields = {"controlnet_model": names, "controlnet_conditioning_scale": asked}
+
+    answer = ada.post("/api/v1/enterprise/controlnet", SCENE | fields)
+
+    assert [f"{control.scale:g}" for control in made(answer).controls] == used.split(",")
+    assert answer.json()["meta"]["controlnet_conditioning_scale"] == used
+
+
 def test_guess_mode_needs_no_prompt(ada: ApiClient, controlnets: Controlnets) -> None:
     fields = SCENE | {"prompt": "", "controlnet_model": "canny"}
 
@@ -126,7 +139,7 @@ def test_guess_mode_needs_no_prompt(ada: ApiClient, controlnets: Controlnets) ->
             {"controlnet_model": "canny,canny,canny,canny,canny,canny"},
             "controlnet_model must be 1 to 5 names",
         ),
-        ({"controlnet_model": "canny", "controlnet_conditioning_scale": 9}, "controlnet_conditioning_scale"),
+        ({"controlnet_model": "canny", "controlnet_conditioning_scale": 21}, "controlnet_conditioning_scale"),
         ({"controlnet_model": "inpaint"}, "mask_image is required for a control image of type inpaint"),
         (
             {"controlnet_model": "canny", "control_image": [picture(), picture()]},

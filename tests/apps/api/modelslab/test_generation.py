@@ -123,7 +123,10 @@ def test_upscale_without_a_model_says_what_to_import(ada: ApiClient) -> None:
     answer = ada.submit(upscale="yes")
 
     assert answer["X-Darkroom-Error"] == "model_not_installed"
-    assert refused(answer) == "No upscaler is installed on this server: import a model of kind upscaler."
+    assert refused(answer) == (
+        "No upscaler is installed on this server: import a model of kind upscaler, or register the one that"
+        " ships with `deploy/manage bootstrap`."
+    )
 
 
 def test_highres_fix_adds_a_second_pass_at_twice_the_size(ada: ApiClient) -> None:
@@ -153,6 +156,24 @@ def test_true_cfg_scale_is_for_flux(ada: ApiClient) -> None:
 
     assert made(ada.submit(model_id="flux", true_cfg_scale=4)).true_guidance_scale == 4.0
     assert made(ada.submit(true_cfg_scale=4)).true_guidance_scale == 1.0
+
+
+@pytest.mark.parametrize("path", [V6, IMG2IMG])
+def test_panorama_makes_edges_that_fit_together(ada: ApiClient, path: str) -> None:
+    fields = PROMPT if path == V6 else SCENE
+
+    answer = ada.post(path, fields | {"panorama": "yes"})
+
+    assert made(answer).is_seamless
+    assert answer.json()["meta"]["panorama"] == "yes"
+    plain = ada.post(path, fields | {"panorama": "no"}).json()
+    assert plain["meta"]["panorama"] == "no"
+
+
+def test_panorama_is_refused_by_its_name_where_a_model_cannot(ada: ApiClient) -> None:
+    make_checkpoint("flux", family="flux")
+
+    assert refused(ada.submit(model_id="flux", panorama="yes")).startswith("panorama ")
 
 
 def test_enhance_style_joins_both_prompts(ada: ApiClient) -> None:

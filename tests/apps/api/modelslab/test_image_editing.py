@@ -6,6 +6,7 @@ import pytest
 
 from apps.catalog.models import CatalogEntry
 from apps.generation.choices import Kind
+from apps.generation.wishes import MixWish
 from tests.apps.api.client import ApiClient
 from tests.apps.api.modelslab.workbench import made, mask, picture, refused, run
 from tests.factories import make_checkpoint
@@ -72,6 +73,7 @@ def test_the_whole_answer_of_background_removal(ada: ApiClient, utilities: Utili
             "temp": "no",
             "instant_response": "no",
             "safety_checker": "no",
+            "safetychecker": "no",
             "upscale": "no",
             "watermark": "no",
             "full_url": "no",
@@ -80,6 +82,7 @@ def test_the_whole_answer_of_background_removal(ada: ApiClient, utilities: Utili
             "id": str(job.pk),
             "outdir": "out",
             "file_prefix": str(job.artifact_group),
+            "nsfw_detected": False,
         },
     }
 
@@ -145,10 +148,28 @@ def test_inpainting_models_come_first(ada: ApiClient) -> None:
 # --- removing, finding, describing ---
 
 
-def test_removing_by_name_alone_says_how_to_get_a_mask(ada: ApiClient, utilities: Utilities) -> None:
-    message = refused(ada.post(f"{EDITING}/object_removal", SCENE | {"object_name": "a chair"}))
+@pytest.mark.parametrize("name", ["object_name", "specific_object"])
+def test_a_thing_is_removed_by_its_name(ada: ApiClient, readers: Utilities, name: str) -> None:
+    resolved = made(ada.post(f"{EDITING}/object_removal", SCENE | {name: "a chair"}))
 
-    assert message == "mask_image is required; make one of object_name with mask_creator first"
+    assert (resolved.kind, resolved.mask, resolved.text) == (Kind.OBJECT_REMOVAL, None, "a chair")
+    [model] = resolved.reader
+    assert model.name == "text-mask"
+
+
+def test_a_mask_says_more_than_a_name(ada: ApiClient, utilities: Utilities) -> None:
+    fields = SCENE | {"object_name": "a chair", "mask_image": mask(128, 64)}
+
+    resolved = made(ada.post(f"{EDITING}/object_removal", fields))
+
+    assert (resolved.text, resolved.reader) == ("", ())
+    assert resolved.mask is not None
+
+
+def test_removing_needs_a_mask_or_a_name(ada: ApiClient, utilities: Utilities) -> None:
+    message = refused(ada.post(f"{EDITING}/object_removal", SCENE | {"object_name": " "}))
+
+    assert message == "mask_image is required, or object_name"
 
 
 @pytest.mark.parametrize(
@@ -177,14 +198,15 @@ def test_what_is_not_installed_is_named(
     assert refused(answer).startswith(f"No {what} is installed on this server: import ")
 
 
-def test_a_caption_is_words(ada: ApiClient, readers: Utilities) -> None:
-    accepted = ada.post(f"{EDITING}/caption", SCENE | {"length": "long"}).json()
+@pytest.mark.parametrize(("length", "asked"), [(None, "normal"), ("short", "short"), ("long", "long")])
+def test_a_caption_is_words(ada: ApiClient, readers: Utilities, length: str | None, asked: str) -> None:
+    accepted = ada.post(f"{EDITING}/caption", SCENE | {"length": length}).json()
     assert accepted["future_links"] == []
 
     job = run(accepted["id"])
 
     body = ada.post(f"{EDITING}/fetch/{job.pk}").json()
-    assert (job.resolved.text, body["status"], body["output"]) == ("best", "success", ["a test card"])
+    assert (job.resolved.text, body["status"], body["output"]) == (asked, "success", ["a test card"])
     assert body["proxy_links"] == []
 
 
@@ -230,3 +252,59 @@ def test_a_model_that_does_not_edit_is_refused(ada: ApiClient) -> None:
     message = refused(ada.post(f"{EDITING}/qwen_edit", SCENE | {"prompt": "x", "model_id": "tiny"}))
 
     assert message.startswith("model_id tiny does not edit pictures")
+
+
+MIX = {"prompt": "a coffee machine", "image": picture(128, 64)}
+
+
+def test_a_picture_is_mixed_into_the_steps(ada: ApiClient, checkpoint: CatalogEntry) -> None:
+    resolved = made(ada.post(f"{EDITING}/magic_mix", MIX))
+
+    assert (resolved.kind, resolved.checkpoint, resolved.steps) == (Kind.IMG2IMG, "tiny", 20)
+    assert (resolved.mix, resolved.strength) == (MixWish(share=0.5, until=0.3), 0.5)
+    assert (resolved.width, resolved.height, resolved.num_images) == (768, 768, 1)
+
+
+def test_no_size_is_the_most_that_a_small_model_makes(ada: ApiClient, checkpoint: CatalogEntry) -> None:
+    make_checkpoint("small", max_side_px=256, max_native_side_px=256)
+
+    resolved = made(ada.post(f"{EDITING}/magic_mix", MIX | {"model_id": "small", "height": 128}))
+
+    assert (resolved.width, resolved.height) == (256, 128)
+
+
+def test_what_is_said_of_mixing_counts(ada: ApiClient, checkpoint: CatalogEntry) -> None:
+    said = {"kmin": "0.1", "kmax": 0.9, "mix_factor": 0.25, "steps": 30, "width": 256, "height": 128}
+    answer = ada.post("/api/v1/enterprise/image_editing/magic_mix", MIX | said)
+
+    resolved = made(answer)
+    assert (resolved.mix, resolved.strength) == (MixWish(share=0.25, until=0.1), 0.9)
+    assert (resolved.steps, resolved.width, resolved.height) == (30, 256, 128)
+    meta = answer.json()["meta"]
+    assert (meta["kmin"], meta["kmax"], meta["mix_factor"]) == (0.1, 0.9, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"kmin": 0.6}, "kmin must be at most kmax, 0.5, not 0.6"),
+        ({"mix_factor": 2}, "mix_factor must be a number from 0 to 1, not 2"),
+        ({"image": None}, "image is required"),
+        ({"model_id": "flux"}, "model_id cannot be combined with the model flux (flux)"),
+    ],
+)
+def test_what_cannot_be_mixed(
+    ada: ApiClient, checkpoint: CatalogEntry, fields: dict[str, object], message: str
+) -> None:
+    make_checkpoint("flux", family="flux")
+
+    assert refused(ada.post(f"{EDITING}/magic_mix", MIX | fields)) == message
+
+
+def test_mixing_needs_a_unet(ada: ApiClient) -> None:
+    CatalogEntry.objects.all().update(family="flux")
+
+    answer = ada.post(f"{EDITING}/magic_mix", MIX)
+
+    assert (answer.status_code, answer["X-Darkroom-Error"]) == (400, "model_not_installed")
+    assert "Stable Diffusion checkpoint (1.x, 2.x or XL)" in answer.json()["message"]

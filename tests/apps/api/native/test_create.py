@@ -12,7 +12,9 @@ import pytest
 from apps.generation.choices import Kind
 from apps.generation.models import GenerationJob
 from apps.generation.pictures import picture_bytes
+from apps.generation.wishes import FaceWish, MixWish, VariationWish
 from tests.apps.api import jobs
+from tests.apps.api.modelslab.workbench import install_utilities
 from tests.apps.api.native.conftest import DATA_URL, PNG, NativeClient
 from tests.cast import Cast, assemble_cast
 from tests.clocks import FrozenClock
@@ -101,6 +103,50 @@ def test_nested_parts_mean_what_the_table_says(ada: NativeClient) -> None:
     assert resolved.mask_options is not None
     assert (resolved.mask_options.is_inverted, resolved.mask_options.blur_px) == (True, 4)
     assert (resolved.output.media_type, resolved.output.is_marked) == ("image/webp", False)
+
+
+def test_variations_seams_and_faces(ada: NativeClient) -> None:
+    install_utilities()
+    make_adapter("restorer", kind="face", family="", variant="gfpgan")
+
+    ada.create(
+        seed=1,
+        seamless=True,
+        variation={"seed": 9, "strength": 0.25, "from_width": 128, "from_height": 64},
+        kind="img2img",
+        image=DATA_URL,
+        strength=0.5,
+        mix={"share": 0.25, "until": 0.125},
+        faces=[{"model": "gfpgan", "visibility": 0.5, "after_upscale": True}],
+    )
+
+    resolved = the_job().resolved
+    assert resolved.is_seamless
+    assert resolved.mix == MixWish(share=0.25, until=0.125)
+    assert resolved.variation == VariationWish(seed=9, strength=0.25, from_width=128, from_height=64)
+    [used] = resolved.faces
+    assert used.wish == FaceWish(model="gfpgan", visibility=0.5, is_after_upscale=True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "pointer"),
+    [
+        ({"variation": {"from_width": 128}}, "#/variation/from_height"),
+        ({"variation": {"strength": 2}}, "#/variation/strength"),
+        ({"mix": {"share": 2}}, "#/mix/share"),
+        (
+            {"kind": "img2img", "image": DATA_URL, "strength": 0.2, "mix": {"until": 0.5}},
+            "#/mix/until",
+        ),
+        ({"faces": [{"weight": -1}]}, "#/faces/0/weight"),
+        ({"faces": [{}, {}, {}]}, "#/faces"),
+        ({"seamless": "maybe"}, "#/seamless"),
+    ],
+)
+def test_where_those_are_wrong(ada: NativeClient, fields: dict[str, Any], pointer: str) -> None:
+    response = ada.create(**fields)
+
+    assert (response.status_code, response.json()["errors"][0]["pointer"]) == (400, pointer)
 
 
 @pytest.mark.parametrize(

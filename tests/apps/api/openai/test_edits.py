@@ -93,6 +93,15 @@ def test_a_model_made_for_editing_edits(ada: OpenAIClient, kontext: CatalogEntry
     assert len(resolved.references) == 3
 
 
+def test_sixteen_pictures_at_most(ada: OpenAIClient, kontext: CatalogEntry) -> None:
+    def edit(count: int) -> Any:
+        return ada.form(EDIT, {"prompt": "all", "model": "kontext", "image[]": [picture()] * count})
+
+    assert edit(16).status_code == 200
+    assert len(the_job().resolved.references) == 16
+    assert error_of(edit(17))[1]["message"] == "image must be 1 to 16 pictures, not 17."
+
+
 def test_such_a_model_takes_a_mask_as_well(ada: OpenAIClient, kontext: CatalogEntry) -> None:
     ada.edit(model="kontext", image=picture(), mask=picture(hole=HOLE))
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from apps.api.openai.errors import Refusal
 from apps.api.openai.fields import ALL, FIELDS, IGNORED, REFUSED, describe, fields_of, read_values
 from apps.api.openai.forms import read_request
-from apps.api.openai.readers import BadValue, Flag, Loras, Number, Pictures, Size, Whole
+from apps.api.openai.readers import Flag, Loras, Number, Pictures, Size, Whole
+from apps.api.readers import BadValue
 from apps.core.errors import BodyTooLarge, MalformedBody
 from apps.generation.picture_sources import BytesSource, UrlSource
 from apps.generation.wishes import LoraWish

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from apps.api.openai.limits import duration
 from apps.generation.choices import Kind, Replacement
 from apps.generation.models import GenerationJob
 from tests.apps.api import jobs
-from tests.apps.api.openai.conftest import OpenAIClient, the_job
+from tests.apps.api.openai.conftest import OpenAIClient, picture, the_job
 from tests.clocks import FrozenClock
 from tests.factories import make_adapter, make_checkpoint
 
@@ -57,6 +58,38 @@ def test_headers_name_request_job_tier_and_quota(ada: OpenAIClient) -> None:
     assert response["X-Darkroom-Tier"] == "standard"
     assert response["X-RateLimit-Remaining"] == "99"
     assert response["Cache-Control"] == "no-store"
+
+
+def test_limits_have_openais_names_too(ada: OpenAIClient) -> None:
+    for response in (ada.generate(), ada.generate(stream=True), ada.generate(n=0)):
+        limits = {name: value for name, value in response.items() if name.endswith("-Requests")}
+        assert limits.keys() == {
+            "X-RateLimit-Limit-Requests",
+            "X-RateLimit-Remaining-Requests",
+            "X-RateLimit-Reset-Requests",
+        }
+        assert limits["X-RateLimit-Limit-Requests"] == "100"
+        assert limits["X-RateLimit-Remaining-Requests"] == response["X-RateLimit-Remaining"]
+        assert limits["X-RateLimit-Reset-Requests"] == "12h0m0s"
+    assert "X-RateLimit-Limit-Requests" not in ada.get("/v1/models")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0s"), (45, "45s"), (60, "1m0s"), (3661, "1h1m1s"), (86_400, "24h0m0s")]
+)
+def test_durations_as_go_writes_them(seconds: int, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_a_slash_at_the_end_is_as_good_as_none(ada: OpenAIClient) -> None:
+    assert ada.post("/v1/images/generations/", {"prompt": "a red fox", "model": "tiny"}).status_code == 200
+    assert ada.form("/openai/v1/images/variations/", {"model": "tiny", "image": picture()}).status_code == 200
+
+
+def test_headers_of_organisations_and_projects_mean_nothing_here(ada: OpenAIClient) -> None:
+    headers = {"OpenAI-Organization": "org-1", "OpenAI-Project": "proj_1", "OpenAI-Beta": "assistants=v2"}
+
+    assert ada.generate(headers).status_code == 200
 
 
 def test_what_is_not_said_is_the_models_own(ada: OpenAIClient) -> None:
@@ -246,6 +279,13 @@ def test_links_lead_to_the_image(ada: OpenAIClient) -> None:
 
     assert item["url"].startswith("http://testserver/media/")
     assert ada.http.get(item["url"])["Content-Type"] == "image/png"
+
+
+def test_the_longest_prompt_is_kept_whole(ada: OpenAIClient) -> None:
+    prompt = "fox " * 7_999 + "jump"
+
+    assert ada.generate(prompt=prompt).status_code == 200
+    assert the_job().resolved.prompt == prompt
 
 
 def test_nulls_are_not_said(ada: OpenAIClient) -> None:

@@ -41,6 +41,21 @@ def test_everybody_else_gets_the_native_form(ada: OpenAIClient, agent: str) -> N
     assert "kind" in ada.get("/v1/models/facets", **{"User-Agent": agent}).json()
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/files", "/v1/responses/resp_1/cancel"])
+def test_what_is_not_there_is_told_in_the_askers_form(ada: OpenAIClient, path: str) -> None:
+    assert error_of(ada.post(path, {})) == (
+        404,
+        {
+            "message": f"Invalid URL (POST {path})",
+            "type": "invalid_request_error",
+            "param": None,
+            "code": "unknown_url",
+        },
+    )
+    native = ada.http.post(path, headers={"User-Agent": "curl/8.5"})
+    assert (native.status_code, native["Content-Type"]) == (404, "application/problem+json")
+
+
 def test_the_native_form_still_takes_changes(ada: OpenAIClient) -> None:
     response = ada.http.delete("/v1/models/tiny", headers=ada.headers | {"User-Agent": "curl/8"})
 
@@ -53,6 +68,26 @@ def test_below_a_path_of_its_own_everybody_gets_theirs(ada: OpenAIClient) -> Non
 
     assert body == {"object": "list", "data": [TINY]}
     assert ada.get("/openai/v1/models/tiny", **{"User-Agent": "curl/8.5"}).json() == TINY
+
+
+@pytest.mark.parametrize("base", ["/v1", "/openai/v1"])
+def test_a_slash_at_the_end_is_as_good_as_none(ada: OpenAIClient, base: str) -> None:
+    assert ada.get(f"{base}/models/").json() == {"object": "list", "data": [TINY]}
+    assert ada.get(f"{base}/models/tiny/").json() == TINY
+
+
+@pytest.mark.parametrize("base", ["/v1", "/openai/v1"])
+@pytest.mark.parametrize("written", ["acme/tiny-v2", "acme%2Ftiny-v2"])
+def test_names_with_slashes_as_the_libraries_send_them(ada: OpenAIClient, base: str, written: str) -> None:
+    make_checkpoint("tiny-v2", aliases=["acme/tiny-v2"])
+
+    assert ada.get(f"{base}/models/{written}").json()["id"] == "acme/tiny-v2"
+
+
+def test_a_path_with_more_slashes_stays_the_native_apis_for_others(ada: OpenAIClient) -> None:
+    response = ada.http.post("/v1/models/tiny/reload", headers=ada.headers | {"User-Agent": "curl/8"})
+
+    assert (response.status_code, response.json()["code"]) == (403, "scope_missing")
 
 
 def test_the_list_has_checkpoints_and_the_operators_names(ada: OpenAIClient, settings: Any) -> None:

@@ -58,7 +58,12 @@ def expected(message: str, param: str | None, code: str, kind: str = INVALID) ->
             "output_format",
             "output_format must not be image/jpeg for a transparent background: use PNG.",
         ),
-        ({"prompt": 5}, "prompt", "prompt must be text of at most 10000 characters, not 5."),
+        ({"prompt": 5}, "prompt", "prompt must be text of at most 32000 characters, not 5."),
+        (
+            {"prompt": "x" * 32_001},
+            "prompt",
+            "prompt must be text of at most 32000 characters, not 32001.",
+        ),
         ({"prompt": "\0"}, "prompt", "prompt must not contain the character NUL (U+0000)."),
         ({"stream": "maybe"}, "stream", 'stream must be true or false, not "maybe".'),
         ({"guidance_scale": 99}, "guidance_scale", "guidance_scale must be a number from 0 to 30, not 99."),
@@ -90,6 +95,20 @@ def test_an_unknown_parameter(ada: OpenAIClient) -> None:
         400,
         expected("Unknown parameter: 'cfg_scale'.", "cfg_scale", "unknown_parameter"),
     )
+
+
+@pytest.mark.parametrize("model", ["gpt-image-1", "gpt-image-1-mini", "chatgpt-image-latest"])
+def test_models_that_answer_in_base64_alone_take_no_form(ada: OpenAIClient, model: str) -> None:
+    message = (
+        f"Unknown parameter: 'response_format'. {model} always answers in base64: leave the parameter out."
+    )
+
+    for form in ("b64_json", "url"):
+        assert error_of(ada.generate(model=model, response_format=form)) == (
+            400,
+            expected(message, "response_format", "unknown_parameter"),
+        )
+    assert jobs.traces() == jobs.NOTHING
 
 
 def test_a_parameter_of_another_endpoint(ada: OpenAIClient) -> None:
