@@ -19,11 +19,11 @@ ROW = re.compile(r"^\| `(?P<code>[a-z_]+)` \| (?:(?P<status>\d{3}) \| (?P<rest>.
 # Refusals that no request of the ModelsLab dialect meets.
 WITHOUT_EXCHANGE = {
     "artifact_not_found",
-    "key_stronger",
     "not_cancelable",
     "invalid_cursor",
     "preview_unusable",
     "upload_refused",
+    "key_stronger",
 }
 
 

@@ -211,7 +211,8 @@ def test_a_model_of_this_machine_is_sent(client: Darkroom, tmp_path: Path) -> No
 
 
 def test_ctrl_c_cancels_the_job(environment: dict[str, str], client: Darkroom, tmp_path: Path) -> None:
-    words = ["generate", "x", "-m", MODEL, "--steps", str(LONG), "-n", "4", "--track-id", "interrupted"]
+    words = ["generate", "x", "-m", MODEL, "--steps", str(LONG), "-n", "4", "--size", "512x512"]
+    words += ["--track-id", "interrupted"]
     process = subprocess.Popen(
         command(*words), env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True
     )

@@ -57,6 +57,7 @@ MASKS: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
         (r"\bwhsec_[A-Za-z0-9+/=]+", "<secret>"),
         (r"\bdkr_[A-Za-z0-9_]+", "<key>"),
         (r"\([a-z0-9]{8}\)", "(<prefix>)"),
+        (r"(?<=revoke the key )[a-z0-9]{8}\b", "<prefix>"),
         (r"\b[0-9a-f]{64}\b", "<digest>"),
         (r"\b(?=[a-z]*[0-9])[a-z0-9]{24}\b", "<id>"),
         (r"(?<=/jobs/)[0-9]+|(?<=/imports/)[0-9]+", "<id>"),

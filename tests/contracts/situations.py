@@ -264,6 +264,9 @@ def key_of(who: str, cast: Cast) -> str | None:
             return make_key(make_account("operator"), scopes=ALL_SCOPES).plaintext
         case "a reader":
             return make_key(cast.account, scopes=[Scope.JOBS_READ]).plaintext
+        case "a key that sees to keys of one model":
+            scopes = [*DEFAULT_SCOPES, Scope.KEYS_WRITE]
+            return make_key(cast.account, scopes=scopes, allowed_checkpoints=["tiny"]).plaintext
         case "a key for another model":
             return make_key(cast.account, allowed_checkpoints=["other"]).plaintext
         case "a forged key":

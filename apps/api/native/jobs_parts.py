@@ -26,6 +26,7 @@ from apps.generation.wishes import (
     MEDIA_TYPES,
     MIN_NOISE_PX,
 )
+from gpu_runtime.messages import Sampler, SigmaSchedule
 
 NAME: Final = Text(max_chars=200)
 PROMPT: Final = Text(max_chars=USUAL_PROMPT_CHARS)
@@ -114,6 +115,10 @@ HIRES: Final[Table] = (
     Field("steps", "steps", STEPS, "of the second pass; default: as many as the first has"),
     Field("strength", "strength", SHARE, "how much of the second pass is new; default: 0.7"),
     Field("upscaler", "upscaler", NAME, "by name, or nearest, lanczos or latent; default: lanczos"),
+    Field("prompt", "prompt", PROMPT, "of the second pass; default: that of the first"),
+    Field("negative_prompt", "negative_prompt", PROMPT, "of the second pass; default: that of the first"),
+    Field("sampler", "sampler", Choice(Sampler), "of the second pass; default: that of the first"),
+    Field("schedule", "schedule", Choice(SigmaSchedule), "with a sampler of the second pass"),
 )
 UPSCALE: Final[Table] = (
     Field("factor", "factor", Whole(lowest=2, highest=8), "2, 3, 4 or 8; default: 4 if no side is given"),

@@ -181,6 +181,51 @@ class Hires(TypedDict, total=False):
     """How much of the second pass is new; default: 0.7."""
     upscaler: str
     """By name, or nearest, lanczos or latent; default: lanczos."""
+    prompt: str
+    """Of the second pass; default: that of the first."""
+    negative_prompt: str
+    """Of the second pass; default: that of the first."""
+    sampler: Literal[
+        "euler",
+        "euler_a",
+        "heun",
+        "lms",
+        "ipndm",
+        "kdpm2",
+        "kdpm2_a",
+        "dpm_fast",
+        "dpm_adaptive",
+        "dpmpp_2m",
+        "dpmpp_2m_sde",
+        "dpmpp_2m_sde_heun",
+        "dpmpp_3m_sde",
+        "dpmpp_2s",
+        "dpmpp_2s_a",
+        "dpmpp_sde",
+        "restart",
+        "deis",
+        "unipc",
+        "ddim",
+        "ddpm",
+        "pndm",
+        "lcm",
+    ]
+    """Of the second pass; default: that of the first."""
+    schedule: Literal[
+        "automatic",
+        "uniform",
+        "normal",
+        "sgm_uniform",
+        "simple",
+        "ddim",
+        "karras",
+        "exponential",
+        "polyexponential",
+        "kl_optimal",
+        "align_your_steps",
+        "beta",
+    ]
+    """With a sampler of the second pass."""
 
 
 class Upscale(TypedDict, total=False):

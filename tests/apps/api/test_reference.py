@@ -76,7 +76,7 @@ def test_parts_name_what_their_wish_has(table: Any) -> None:
 
     parts = [part for row in table if (part := part_of(row.read)) is not None]
 
-    assert len(parts) == 15
+    assert len(parts) == 16
     for part in parts:
         made: Any = part.make
         assert {row.ours for row in part.table} == set(made.__dataclass_fields__), made

@@ -45,6 +45,7 @@ SAMPLES: dict[str, dict[str, object]] = {
     "A person in another garment": SCENE | {"cloth_image": picture(), "cloth_type": "dresses"},
     "Pictures edited as a prompt says": SCENE,
     "Several pictures mixed": {"init_image": [picture(), picture(32, 32)]},
+    "A new thing in a picture's layout": {"image": picture()},
     "A picture edited by FLUX.1 Kontext": SCENE,
     "One face swapped": FACES | {"reference_image": picture(16, 16)},
     "All faces swapped": FACES,
