@@ -46,9 +46,16 @@ def _object(kind: Any) -> dict[str, Any]:  # Any: as above
     return {
         "type": "object",
         "description": (kind.__doc__ or "").split("\n")[0],
-        "required": sorted(getattr(kind, "__required_keys__", fields), key=list(fields).index),
+        "required": [name for name in fields if name in _required(kind)],
         "properties": {name: schema_of(each) for name, each in fields.items()},
     }
+
+
+def _required(kind: Any) -> set[str]:  # Any: as above
+    """Names that are always there; Python's own list cannot read NotRequired from annotations in text."""
+    told = typing.get_type_hints(kind, include_extras=True)
+    optional = {name for name, each in told.items() if typing.get_origin(each) is typing.NotRequired}
+    return set(getattr(kind, "__required_keys__", told)) - optional
 
 
 def schema_of_result(read: Any) -> dict[str, Any]:  # Any: a function in, JSON Schema out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import jsonschema_rs
 import pytest
@@ -116,3 +116,18 @@ def test_the_collection_has_every_operation(anybody: ApiClient) -> None:
 def test_types_without_a_schema_are_named() -> None:
     with pytest.raises(TypeError, match="has no JSON Schema here"):
         schema_of(complex)
+
+
+class Sometimes(TypedDict):
+    """Written in a module whose annotations are text, as all of ours are."""
+
+    always: int
+    at_times: NotRequired[int]
+
+
+class Never(TypedDict, total=False):
+    at_times: int
+
+
+def test_what_may_be_absent_is_not_required() -> None:
+    assert (schema_of(Sometimes)["required"], schema_of(Never)["required"]) == (["always"], [])
