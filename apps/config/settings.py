@@ -57,6 +57,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "apps.core",
     "apps.audit",
+    "apps.mails",
     "apps.accounts",
     "apps.apikeys",
     "apps.plans",
@@ -66,7 +67,9 @@ INSTALLED_APPS = [
     "apps.artifacts",
     "apps.webhooks",
     "apps.generation",
+    "apps.payments",
     "apps.api",
+    "apps.portal",
     "apps.console",
     "apps.config",
 ]
