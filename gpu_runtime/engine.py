@@ -209,8 +209,8 @@ class Engine:
             return 0
         share = max(1, self._config.max_rows // SHARE_OF_ONE_REQUEST)
         taken = sum(min(share, len(rows)) for rows in self._batcher.rows().values())
-        # Images of few steps come faster than they are decoded.
-        overdue = max(0, self._finisher.decodes_waiting() - self._config.max_rows)
+        # Images of few steps come faster than they are decoded, or than a busy processor makes files of them.
+        overdue = max(0, len(self._finisher.rows()) - self._config.max_rows)
         return max(0, self._config.max_rows - taken - overdue)
 
     def expected_step_s(self) -> float:
