@@ -46,6 +46,7 @@ django.setup()
 
 from tests.cast import Cast, assemble_cast  # noqa: E402
 from tests.clocks import FrozenClock  # noqa: E402
+from tests.harness import prepared  # noqa: E402
 from tests.slowest_first import scope_of, slowest_first  # noqa: E402
 
 LOOPBACK = ("127.", "localhost", "::1")
@@ -91,6 +92,16 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
     """Runs before the test database is made."""
     if not HAS_DATABASE:
         pytest.fail("DATABASE_URL is not set: this test needs a PostgreSQL, see deploy/test", pytrace=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def prepared_clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Appliances of this run, in whichever process, share what is slow to make of their databases."""
+    own = tmp_path_factory.getbasetemp()
+    is_worker = "PYTEST_XDIST_WORKER" in os.environ
+    prepared.folder = own.parent if is_worker else own
+    yield
+    prepared.folder = None
 
 
 @pytest.fixture(scope="session", autouse=True)

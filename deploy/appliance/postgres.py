@@ -101,11 +101,15 @@ class PrivateCluster:
         """Makes folders, cluster, role and database where they are missing; writes the settings."""
         major = self._data_major()
         self._binaries = self._reachable_binaries(ensure_binaries(major, step))
-        self._make_folder(self.data_dir.parent)
-        self._make_folder(self.socket_dir)
+        self.make_folders()
         if major is None:
             self._initialise(step)
         self._write_settings()
+
+    def make_folders(self) -> None:
+        """Those that hold the data and the socket, for the server's account alone. Raises ClusterError."""
+        self._make_folder(self.data_dir.parent)
+        self._make_folder(self.socket_dir)
 
     def command(self) -> list[str]:
         """The server as a foreground program that stops when the caller's process ends."""

@@ -14,10 +14,9 @@ import subprocess
 import sys
 import tempfile
 import time
-import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -25,6 +24,7 @@ from typing import Final
 from deploy.appliance.debian import install_debian_packages
 from deploy.appliance.environment import REPOSITORY
 from deploy.appliance.postgres import PrivateCluster
+from deploy.appliance.suite_report import Failure, Outcome, check_skips, list_failures, show_failures
 from deploy.appliance.terminal import Terminal
 
 _BIN: Final = Path(sys.executable).parent
@@ -38,12 +38,10 @@ _PARALLEL: Final = (f"--numprocesses={_PROCESSES}", "--dist=loadfile", "--no-loa
 _DEBIAN_PACKAGES: Final = {"shellcheck": "shellcheck", "nodejs": "node", "jq": "jq", "curl": "curl"}
 # What pytest's own summary names; skipped tests of one reason are one line.
 _NAMED: Final = "-rfEs"
-# CI shows the last 12,000 characters: so many lines of each failure, the last ones, which say what was wrong.
-_LINES_A_FAILURE: Final = 15
-_WIDTH: Final = 120
-_FAILURES_IN_FULL: Final = 4
-# pytest's and unittest's words for "nobody said why".
-_NO_REASON: Final = frozenset({"", "unconditional skip", "Skipped", "skipped"})
+# Beside other busy processes a test that waits for its own may give up. So many that failed may pass when
+# they are run again, alone; the end of the run names them, since each is a defect of the test at least.
+_UNSTEADY_AT_MOST: Final = 3
+_TESTS: Final = "tests"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,27 +52,8 @@ class Check:
     command: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How a check ended."""
-
-    title: str
-    status: int
-    duration_s: float
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """A test that failed, or what it stands on did."""
-
-    name: str
-    lines: tuple[str, ...]
-    """The end of what pytest told of it."""
-
-
-def list_checks(pytest_arguments: list[str], report: Path) -> list[Check]:
-    """The checks, cheapest first; pytest writes its XML report to `report`."""
+def list_checks(pytest_arguments: list[str], home: Path) -> list[Check]:
+    """The checks, cheapest first; pytest writes its XML report and its cache into `home`."""
     return [
         Check(title="format", command=("ruff", "format", "--check", ".")),
         Check(title="lint", command=("ruff", "check", ".")),
@@ -82,10 +61,19 @@ def list_checks(pytest_arguments: list[str], report: Path) -> list[Check]:
         Check(title="import contracts", command=("lint-imports",)),
         Check(title="system checks", command=("python", "manage.py", "check")),
         Check(title="migrations", command=("python", "manage.py", "makemigrations", "--check", "--dry-run")),
-        Check(
-            title="tests", command=("pytest", _NAMED, *_PARALLEL, f"--junitxml={report}", *pytest_arguments)
-        ),
+        Check(title=_TESTS, command=_pytest(home, report_of(home), *_PARALLEL, *pytest_arguments)),
     ]
+
+
+def report_of(home: Path) -> Path:
+    """Where the first run of the tests leaves its report."""
+    return home / "pytest.xml"
+
+
+def _pytest(home: Path, report: Path, *arguments: str) -> tuple[str, ...]:
+    # A cache of this run alone: it says which tests failed, and pytest reads that itself.
+    cache = f"cache_dir={home / 'pytest-cache'}"
+    return ("pytest", _NAMED, "-o", cache, f"--junitxml={report}", *arguments)
 
 
 def run_suite(pytest_arguments: list[str]) -> int:
@@ -96,14 +84,38 @@ def run_suite(pytest_arguments: list[str]) -> int:
         home = Path(folder)
         home.chmod(0o711)  # as root, PostgreSQL runs as another account that must pass through
         with throw_away_postgres(home, terminal) as database_url:
-            report = home / "pytest.xml"
             environment = suite_environment(database_url, home / "darkroom")
-            outcomes = [_run(check, environment, terminal) for check in list_checks(pytest_arguments, report)]
-            outcomes.append(check_skips(report))
-            failures = list_failures(report)
+            outcomes = [_run(check, environment, terminal) for check in list_checks(pytest_arguments, home)]
+            outcomes.append(check_skips(report_of(home)))
+            failures = list_failures(report_of(home))
+            unsteady = run_again(outcomes, failures, home, environment, terminal)
     _summarise(terminal, outcomes)
     show_failures(terminal, failures)
+    if unsteady:
+        terminal.warn("The tests named above failed beside others and passed alone. Mend them.")
     return 0 if all(outcome.status == 0 for outcome in outcomes) else 1
+
+
+def run_again(
+    outcomes: list[Outcome],
+    failures: list[Failure],
+    home: Path,
+    environment: dict[str, str],
+    terminal: Terminal,
+) -> bool:
+    """Runs the tests that failed, if they are few, alone. If all pass, `outcomes` says so; whether it did."""
+    place = next(number for number, outcome in enumerate(outcomes) if outcome.title == _TESTS)
+    first = outcomes[place]
+    if first.status != 1 or not 0 < len(failures) <= _UNSTEADY_AT_MOST:
+        return False
+    report = home / "again.xml"
+    command = _pytest(home, report, "--last-failed", "--last-failed-no-failures=none")
+    again = _run(Check(title="what failed, again and alone", command=command), environment, terminal)
+    outcomes.insert(place + 1, again)
+    # Nothing selected is status 5, which is no proof of anything.
+    if again.status == 0:
+        outcomes[place] = replace(first, status=0, note=f"{len(failures)} unsteady, see below")
+    return again.status == 0
 
 
 def install_debian_tools(terminal: Terminal) -> None:
@@ -147,52 +159,6 @@ def suite_environment(database_url: str, home: Path) -> dict[str, str]:
     }
 
 
-def check_skips(report: Path) -> Outcome:
-    """Fails if pytest skipped a test without a reason, or wrote no report."""
-    started_s = time.monotonic()
-    try:
-        cases = ET.parse(report).getroot().iter("testcase")  # noqa: S314  # our own file
-        silent = [
-            f"{case.get('classname')}.{case.get('name')}"
-            for case in cases
-            for skipped in case.iter("skipped")
-            if (skipped.get("message") or "") in _NO_REASON
-        ]
-    except (OSError, ET.ParseError):
-        return Outcome(title="skips have reasons", status=1, duration_s=0.0, note="no report was written")
-    return Outcome(
-        title="skips have reasons",
-        status=1 if silent else 0,
-        duration_s=time.monotonic() - started_s,
-        note=", ".join(silent),
-    )
-
-
-def list_failures(report: Path) -> list[Failure]:
-    """What pytest's XML report says has failed; nothing if there is no report, which `check_skips` tells."""
-    try:
-        cases = list(ET.parse(report).getroot().iter("testcase"))  # noqa: S314  # our own file
-    except (OSError, ET.ParseError):
-        return []
-    return [
-        Failure(
-            name=f"{case.get('classname')}.{case.get('name')}",
-            lines=tuple((told.text or told.get("message") or "").strip().splitlines()[-_LINES_A_FAILURE:]),
-        )
-        for case in cases
-        for told in (*case.iter("failure"), *case.iter("error"))
-    ]
-
-
-def show_failures(terminal: Terminal, failures: list[Failure]) -> None:
-    """Last of all, since that is what CI shows: every failed test, the first few with their reasons."""
-    for number, failure in enumerate(failures):
-        terminal.line()
-        terminal.failed(failure.name)
-        for line in failure.lines if number < _FAILURES_IN_FULL else failure.lines[-1:]:
-            terminal.line(f"      {line[:_WIDTH]}")
-
-
 def _run(check: Check, environment: dict[str, str], terminal: Terminal) -> Outcome:
     terminal.heading(check.title, f"$ .venv/bin/{shlex.join(check.command)}")
     started_s = time.monotonic()
@@ -206,7 +172,7 @@ def _summarise(terminal: Terminal, outcomes: list[Outcome]) -> None:
     for outcome in outcomes:
         text = f"{outcome.duration_s:7.1f} s"
         if outcome.status == 0:
-            terminal.done(outcome.title, text)
+            terminal.done(outcome.title, f"{text}  {outcome.note}".rstrip())
         else:
             terminal.failed(f"{outcome.title:<52} {text}  {outcome.note or f'exit status {outcome.status}'}")
 

@@ -7,14 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.appliance.suite import (
-    Failure,
-    check_skips,
-    list_checks,
-    list_failures,
-    show_failures,
-    suite_environment,
-)
+from deploy.appliance import suite
+from deploy.appliance.suite import list_checks, report_of, run_again, suite_environment
+from deploy.appliance.suite_report import Failure, Outcome, check_skips, list_failures, show_failures
 from deploy.appliance.terminal import Terminal
 
 
@@ -41,7 +36,7 @@ def test_missing_report_fails(tmp_path: Path) -> None:
 
 
 def test_checks_are_in_order_and_pass_arguments_on() -> None:
-    checks = list_checks(["-k", "fox"], Path("/x.xml"))
+    checks = list_checks(["-k", "fox"], Path("/home"))
     assert [check.title for check in checks] == [
         "format",
         "lint",
@@ -104,3 +99,59 @@ def test_many_failures_stay_within_what_ci_shows() -> None:
     assert all(failure.name in shown for failure in failures)
     assert shown.count("x" * 120) == 4 * 15 + 4
     assert len(shown) < 10_000
+
+
+FAILS_AT_FIRST = """
+from pathlib import Path
+
+def test_unsteady():
+    seen = Path(__file__).with_name("seen-{name}")
+    is_first = not seen.exists()
+    seen.touch()
+    assert not is_first
+
+def test_steady():
+    pass
+"""
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project of its own, in which the suite runs pytest."""
+    monkeypatch.setattr(suite, "REPOSITORY", tmp_path)
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    return tmp_path
+
+
+def run_twice(repository: Path) -> tuple[list[Outcome], bool]:
+    """The first run, and what becomes of its failures."""
+    # Django's plugin would look for a project there.
+    environment = suite_environment("postgresql://x", repository) | {"PYTEST_ADDOPTS": "-p no:django"}
+    check = suite.Check(title="tests", command=suite._pytest(repository, report_of(repository)))
+    terminal = Terminal(io.StringIO())
+    outcomes = [suite._run(check, environment, terminal)]
+    failures = list_failures(report_of(repository))
+    return outcomes, run_again(outcomes, failures, repository, environment, terminal)
+
+
+def test_what_fails_beside_others_and_passes_alone_is_named_but_holds_nothing_up(repository: Path) -> None:
+    (repository / "test_one.py").write_text(FAILS_AT_FIRST.format(name="one"))
+    outcomes, is_unsteady = run_twice(repository)
+    assert is_unsteady
+    assert [outcome.status for outcome in outcomes] == [0, 0]
+    assert outcomes[0].note == "1 unsteady, see below"
+
+
+def test_what_fails_alone_too_fails_the_run(repository: Path) -> None:
+    (repository / "test_one.py").write_text("def test_broken():\n    assert False\n")
+    outcomes, is_unsteady = run_twice(repository)
+    assert not is_unsteady
+    assert [outcome.status for outcome in outcomes] == [1, 1]
+
+
+def test_many_failures_are_no_unsteadiness(repository: Path) -> None:
+    for name in ("one", "two", "three", "four"):
+        (repository / f"test_{name}.py").write_text(FAILS_AT_FIRST.format(name=name))
+    outcomes, is_unsteady = run_twice(repository)
+    assert not is_unsteady
+    assert [outcome.status for outcome in outcomes] == [1]

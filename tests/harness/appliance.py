@@ -28,6 +28,7 @@ from deploy.appliance.postgres import PrivateCluster
 from deploy.appliance.secret_files import ensure_secret
 from deploy.appliance.supervisor import ChildSpec
 from tests.harness.http_client import UNREACHABLE, Client
+from tests.harness.prepared import start_with_tables
 from tests.harness.waits import wait_until
 
 START_TIMEOUT_S = 120.0
@@ -115,7 +116,7 @@ class Appliance:
     def start(self) -> None:
         """Make the database, fill it and start everything; returns when requests are served."""
         self.home.mkdir(mode=0o711, exist_ok=True)
-        self.cluster.start()
+        start_with_tables(self.cluster, self._migrate)
         self.variables = self._environment()
         self.keys = json.loads(self.run_python("-m", "tests.harness.seed", str(self._accounts)))["keys"]
         self.cluster.stop()
@@ -132,6 +133,12 @@ class Appliance:
             start_new_session=True,
         )
         wait_until(self.is_ready, what=f"an appliance ({self.folder})", timeout_s=START_TIMEOUT_S)
+
+    def _migrate(self) -> None:
+        """The tables and what stands in them from the first day."""
+        self.variables = self._environment()
+        self.run_python(str(REPOSITORY / "manage.py"), "migrate", "--verbosity=0")
+        self.run_python(str(REPOSITORY / "manage.py"), "install_schedules", "--verbosity=0")
 
     def stop(self) -> None:
         """End every process that belongs to this appliance, whatever state it is in."""

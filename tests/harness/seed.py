@@ -18,12 +18,8 @@ def main(accounts: int) -> None:
     import django
 
     django.setup()
-    from django.core.management import call_command
-
     from tests.factories import make_account, make_checkpoint, make_key, make_plan
 
-    call_command("migrate", verbosity=0)
-    call_command("install_schedules", verbosity=0)
     make_plan("unlimited", calls_per_day="unlimited", queue_depth="unlimited")
     make_checkpoint(CHECKPOINT, native_px=512, max_native_side_px=2048)
     keys = [make_key(make_account(f"studio-{number}")).plaintext for number in range(accounts)]
