@@ -17,6 +17,8 @@ SLOWEST: Final = (
     "tests/acceptance/test_a1111_client.py",
     "tests/acceptance/test_webuiapi.py",
     "tests/acceptance/test_first_image.py",
+    "tests/browser/test_playground.py",
+    "tests/browser/test_build_pages.py",
     "tests/drills/test_kill_drills.py",
     "tests/gpu_runtime/test_equality_matrix.py",
     "tests/gpu_runtime/test_starter_model.py",
@@ -75,9 +77,15 @@ The last one ends it. Without pytest-xdist, or in another order, the next file s
 """
 
 
+SHARED_WORLD: Final = "tests/browser/"
+"""One process runs all files of this folder, on one appliance and before one browser."""
+
+
 def scope_of(nodeid: str) -> str:
-    """What pytest-xdist gives to one process as a whole: the file, or the files that share a quickstart."""
+    """What pytest-xdist gives to one process as a whole: the file, or the files that share an appliance."""
     file = nodeid.partition("::")[0]
+    if file.startswith(SHARED_WORLD):
+        return SHARED_WORLD
     return SHARED_QUICKSTART[0] if file in SHARED_QUICKSTART else file
 
 

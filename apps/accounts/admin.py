@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from datetime import datetime
+from typing import Any, Protocol, TypeAlias
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.models import Group
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from apps.accounts import services
+import apps.accounts.sign_up_admin  # noqa: F401  # Django looks for pages in modules named admin alone
+from apps.accounts import openings, services
 from apps.accounts.choices import Role
 from apps.accounts.models import Account, Membership, User
 from apps.audit.admin_bases import ActsAdmin, actor_of
+from apps.audit.refs import Ref
 from apps.core import clock
 from apps.core.errors import Conflict
 
 # What Django lets a form's field list be; ours are plain names.
 Fields: TypeAlias = "list[str | list[str] | tuple[str, ...] | tuple[()]]"
+
+
+class Verdict(Protocol):
+    """The operator's yes or no."""
+
+    def __call__(self, *, account: Account, actor: Ref, now: datetime) -> None: ...
+
 
 # Operators may do everything and others nothing, so that groups would be an empty promise.
 admin.site.unregister(Group)
@@ -25,9 +36,10 @@ admin.site.unregister(Group)
 
 @admin.register(Account)
 class AccountAdmin(ActsAdmin[Account]):
-    list_display = ["slug", "name", "time_zone", "is_active", "created_at"]
+    list_display = ["slug", "name", "time_zone", "is_active", "awaits_approval", "closed_at", "created_at"]
     search_fields = ["slug", "name"]
-    list_filter = ["is_active"]
+    list_filter = ["awaits_approval", "is_active"]
+    actions = ["approve", "reject"]
 
     def get_fields(self, request: HttpRequest, obj: Account | None = None) -> Fields:
         new: Fields = ["name", "slug", "time_zone"]
@@ -35,6 +47,21 @@ class AccountAdmin(ActsAdmin[Account]):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Account | None = None) -> list[str]:
         return [] if obj is None else ["slug"]
+
+    @admin.action(description="Approve what awaits it", permissions=["change"])
+    def approve(self, request: HttpRequest, accounts: QuerySet[Account]) -> None:
+        self._judge(request, accounts, openings.approve)
+
+    @admin.action(description="Turn down what awaits approval", permissions=["change"])
+    def reject(self, request: HttpRequest, accounts: QuerySet[Account]) -> None:
+        self._judge(request, accounts, openings.reject)
+
+    def _judge(self, request: HttpRequest, accounts: QuerySet[Account], verdict: Verdict) -> None:
+        for account in accounts:
+            try:
+                verdict(account=account, actor=actor_of(request), now=clock.now())
+            except Conflict as refusal:
+                self.message_user(request, str(refusal), messages.ERROR)
 
     def save_model(self, request: HttpRequest, obj: Account, form: Any, change: bool) -> None:
         actor, now = actor_of(request), clock.now()

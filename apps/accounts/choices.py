@@ -26,3 +26,10 @@ class SafetyRule(models.TextChoices):
     """Unsuitable images are blurred."""
     BLOCK = "block"
     """Unsuitable prompts are refused, unsuitable images are not delivered and not charged."""
+
+
+class Language(models.TextChoices):
+    """What somebody's mails and pages are written in."""
+
+    ENGLISH = "en", "English"
+    GERMAN = "de", "Deutsch"

@@ -9,7 +9,8 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.functions import Lower
 
-from apps.accounts.choices import Role, SafetyRule
+import apps.accounts.sign_up_models  # noqa: F401  # Django looks for models here alone
+from apps.accounts.choices import Language, Role, SafetyRule
 from apps.audit.refs import Ref
 
 SLUG_PATTERN = r"^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$"
@@ -37,6 +38,15 @@ class Account(models.Model):
         db_default="",
         help_text="What becomes of unsuitable prompts and images; empty: as this installation is set.",
     )
+    awaits_approval = models.BooleanField(
+        default=False, db_default=False, help_text="Signed up, and no operator has said yes or no."
+    )
+    closed_at = models.DateTimeField(
+        null=True, blank=True, help_text="When it was closed; it can be opened again for thirty days."
+    )
+    erased_at = models.DateTimeField(
+        null=True, blank=True, help_text="When names and addresses of a closed account were erased."
+    )
     created_at = models.DateTimeField()
 
     class Meta:
@@ -44,6 +54,11 @@ class Account(models.Model):
         constraints = [
             models.CheckConstraint(
                 condition=models.Q(slug__regex=SLUG_PATTERN), name="accounts_account_slug_is_clean"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(is_active=False)
+                | models.Q(awaits_approval=False, closed_at=None, erased_at=None),
+                name="accounts_account_active_is_open",
             ),
         ]
 
@@ -67,6 +82,13 @@ class User(AbstractBaseUser):
     """Somebody who signs in. Operators (`is_staff`) run the appliance and may do all in the console."""
 
     email = models.EmailField(unique=True)
+    name = models.CharField(max_length=100, blank=True, default="", db_default="")
+    language = models.CharField(
+        max_length=10, choices=Language, default=Language.ENGLISH, db_default="en", help_text="Of mails."
+    )
+    time_zone = models.CharField(
+        max_length=64, default="UTC", db_default="UTC", help_text="IANA name; how times are shown."
+    )
     is_staff = models.BooleanField("operator", default=False)
     is_active = models.BooleanField(default=True)
     date_joined = models.DateTimeField()

@@ -31,6 +31,11 @@ def identify_caller(request: HttpRequest, fields: Mapping[str, object], *, now: 
     return authenticate(presented=presented[-1] if presented else "", address=address, now=now)
 
 
+def has_key(request: HttpRequest, fields: Mapping[str, object]) -> bool:
+    """Whether there is a key anywhere, usable or not."""
+    return next(_presented_keys(request, fields), None) is not None
+
+
 def _presented_keys(request: HttpRequest, fields: Mapping[str, object]) -> Iterator[str]:
     """Every non-empty candidate: body, header `key`, `X-API-Key`, `Authorization: Bearer`, query."""
     authorization = request.headers.get("Authorization", "")

@@ -29,6 +29,7 @@ def issue_by_key(
     allowed_checkpoints: Sequence[str],
     allowed_addresses: Sequence[str],
     daily_cap: int | None,
+    monthly_cap: int | None = None,
     now: datetime,
 ) -> IssuedKey:
     """A key of the maker's account, no stronger than the maker.
@@ -36,14 +37,15 @@ def issue_by_key(
     What is not asked for is as with the maker; scopes are then the usual ones that the maker has.
 
     Raises ScopeMissing for a scope that the maker lacks, InvalidField for anything else that it may not pass
-    on, ApiKeyInvalid for a maker that has ended meanwhile, and Conflict for makers with a daily cap: two keys
-    with it would be twice the cap.
+    on, ApiKeyInvalid for a maker that has ended meanwhile, and Conflict for makers with a cap on calls: two
+    keys with it would be twice the cap.
     """
     with transaction.atomic(durable=True):
         live = _lock(maker, now=now)[maker.pk]
-        if live.daily_cap is not None:
+        if live.daily_cap is not None or live.monthly_cap is not None:
+            cap = "daily" if live.daily_cap is not None else "monthly"
             raise Conflict(
-                problem="A key with a daily cap makes no other keys; use one without, or the console."
+                problem=f"A key with a {cap} cap makes no other keys; use one without, or the console."
             )
         wanted = [scope for scope in DEFAULT_SCOPES if live.allows_scope(scope)] if scopes is None else scopes
         for scope in wanted:
@@ -58,6 +60,7 @@ def issue_by_key(
             allowed_checkpoints=_models(live, allowed_checkpoints),
             allowed_addresses=_addresses(live, allowed_addresses),
             daily_cap=daily_cap,
+            monthly_cap=monthly_cap,
         )
 
 
@@ -111,13 +114,19 @@ def _excesses(key: ApiKey, maker: ApiKey) -> Iterator[str]:
         yield "works from other networks"
     if maker.daily_cap is not None and (key.daily_cap is None or key.daily_cap > maker.daily_cap):
         yield "may make more calls a day"
+    if maker.monthly_cap is not None and (key.monthly_cap is None or key.monthly_cap > maker.monthly_cap):
+        yield "may make more calls a month"
 
 
 def access_key(*, maker: ApiKey, prefix: str) -> ApiKey:
     """A key of the same account by its public part. Raises NotFound."""
     # The database refuses to look for some texts, such as those with NUL.
     is_possible = prefix.isascii() and prefix.isalnum()
-    found = ApiKey.objects.filter(account_id=maker.account_id, prefix=prefix).first() if is_possible else None
+    found = (
+        ApiKey.objects.filter(account_id=maker.account_id, prefix=prefix, is_portal=False).first()
+        if is_possible
+        else None
+    )
     if found is None:
         raise NotFound(what="API key", id=prefix[:40])
     return found

@@ -37,6 +37,9 @@ class ApiKey(models.Model):
     daily_cap = models.PositiveIntegerField(
         null=True, blank=True, help_text="Most calls a day with this key, on top of the plan's limit."
     )
+    monthly_cap = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Most calls a calendar month with this key."
+    )
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
     replaced_by = models.OneToOneField(
@@ -44,6 +47,12 @@ class ApiKey(models.Model):
     )
     last_used_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField()
+    is_portal = models.BooleanField(
+        default=False,
+        # A version that does not know the column goes on while the next one starts.
+        db_default=False,
+        help_text="Stands for members who work in the portal; nobody has its text.",
+    )
 
     class Meta:
         verbose_name = "API key"
@@ -62,6 +71,9 @@ class ApiKey(models.Model):
             models.CheckConstraint(
                 condition=Q(replaced_by=None) | ~Q(replaced_by=F("id")),
                 name="apikeys_key_replaced_by_another",
+            ),
+            models.UniqueConstraint(
+                fields=["account"], condition=Q(is_portal=True), name="apikeys_key_one_portal_each"
             ),
         ]
 

@@ -44,6 +44,7 @@ def insert_api_key(
     allowed_checkpoints: Sequence[str] = (),
     allowed_addresses: Sequence[str] = (),
     daily_cap: int | None = None,
+    monthly_cap: int | None = None,
 ) -> IssuedKey:
     """Issue a key; a part.
 
@@ -67,6 +68,7 @@ def insert_api_key(
         allowed_checkpoints=list(allowed_checkpoints),
         allowed_addresses=networks,
         daily_cap=daily_cap,
+        monthly_cap=monthly_cap,
         expires_at=expires_at,
         created_at=now,
     )
@@ -106,16 +108,16 @@ def authenticate(*, presented: str, address: str | None, now: datetime) -> ApiKe
     if text is None:
         raise ApiKeyInvalid
     key = ApiKey.objects.select_related("account").filter(prefix=text.prefix).first()
-    if key is None:
+    if key is None or key.is_portal:
         raise ApiKeyInvalid
     is_genuine = constant_time_compare(key.digest, text.digest(pepper=settings.API_KEY_PEPPER))
     if not (is_genuine and key.is_usable(now=now) and key.allows_address(address)):
         raise ApiKeyInvalid
-    _note_use(key, now=now)
+    note_use(key, now=now)
     return key
 
 
-def _note_use(key: ApiKey, *, now: datetime) -> None:
+def note_use(key: ApiKey, *, now: datetime) -> None:
     """Write `last_used_at`, at most once a minute whatever the number of processes."""
     stale = now - LAST_USED_RESOLUTION
     if key.last_used_at is not None and key.last_used_at > stale:
@@ -133,8 +135,9 @@ def require_scope(*, key: ApiKey, scope: Scope) -> None:
 
 
 def end_api_key(*, key: ApiKey, actor: Ref, now: datetime) -> None:
-    """End a key at once; a part. Raises Conflict when it was revoked before."""
+    """End a key at once; a part. Raises Conflict when it was revoked before, or is the portal's."""
     require_transaction()
+    _require_customers(key)
     if ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=now) != 1:
         raise Conflict(problem="This API key is already revoked.")
     audit.record("apikeys.key.revoked", actor=actor, subject=key.ref, account_id=key.account_id, now=now)
@@ -148,8 +151,10 @@ revoke_api_key = transaction.atomic(durable=True)(end_api_key)
 def rotate_api_key(*, key: ApiKey, overlap: timedelta, actor: Ref, now: datetime) -> IssuedKey:
     """Issue a successor with the same rights; the old key goes on working for `overlap`.
 
-    Never longer than it would have. Raises Conflict when it is revoked, expired or already has a successor.
+    Never longer than it would have. Raises Conflict when it is revoked, expired or already has a successor,
+    or is the portal's.
     """
+    _require_customers(key)
     text = keytext.generate()
     successor = ApiKey(
         account=key.account,
@@ -160,6 +165,7 @@ def rotate_api_key(*, key: ApiKey, overlap: timedelta, actor: Ref, now: datetime
         allowed_checkpoints=key.allowed_checkpoints,
         allowed_addresses=key.allowed_addresses,
         daily_cap=key.daily_cap,
+        monthly_cap=key.monthly_cap,
         expires_at=key.expires_at,
         created_at=now,
     )
@@ -173,3 +179,10 @@ def rotate_api_key(*, key: ApiKey, overlap: timedelta, actor: Ref, now: datetime
             raise Conflict(problem="This API key has ended or was replaced before.")
     key.replaced_by, key.expires_at = successor, end
     return IssuedKey(key=successor, plaintext=text.plaintext)
+
+
+def _require_customers(key: ApiKey) -> None:
+    if key.is_portal:
+        raise Conflict(
+            problem="The portal's own key has no text to replace and cannot end; change roles instead."
+        )

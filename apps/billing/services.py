@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
+from apps.billing.choices import Source
 from apps.billing.models import UsageEvent
 from apps.core.db import require_transaction
 
@@ -19,8 +20,15 @@ def record_usage(
     pixels: int,
     checkpoint: str,
     now: datetime,
+    kind: str = "",
+    funding: Source = Source.PLAN,
+    price_micro: int = 0,
+    price_book_version: int | None = None,
 ) -> UsageEvent:
-    """Append the usage of one succeeded job; a part. Raises IntegrityError if the job was recorded before."""
+    """Append the usage of one succeeded job; a part. Raises IntegrityError if the job was recorded before.
+
+    `price_micro` is what was captured, 0 for what cost nothing; the version is that of the book it is by.
+    """
     require_transaction()
     event = UsageEvent(
         job_id=job_id,
@@ -31,6 +39,10 @@ def record_usage(
         images=images,
         pixels=pixels,
         checkpoint=checkpoint,
+        kind=kind,
+        funding=funding,
+        price_micro=price_micro,
+        price_book_version=price_book_version,
         at=now,
     )
     event.save(force_insert=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from django.core.cache import cache
+from django.core.cache import caches
 from django.db import connection
 from django.db.models import Count, F, Func
 
@@ -73,7 +73,7 @@ def get_facets(*, account: Account, key: ApiKey | None = None) -> Facets:
 
 def forget() -> None:
     """Count anew at the next question, in this process."""
-    cache.delete_many([CHECKPOINTS, OTHERS])
+    caches["process"].delete_many([CHECKPOINTS, OTHERS])
 
 
 def count(entries: CatalogQuerySet) -> Counts:
@@ -98,10 +98,10 @@ def count(entries: CatalogQuerySet) -> Counts:
 
 
 def _remembered(name: str, make: Callable[[], Counts]) -> Counts:
-    found: Counts | None = cache.get(name)
+    found: Counts | None = caches["process"].get(name)
     if found is None:
         found = make()
-        cache.set(name, found, REMEMBERED_S)
+        caches["process"].set(name, found, REMEMBERED_S)
     return found
 
 

@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 from django.contrib.postgres.search import SearchQuery, SearchRank
-from django.core.cache import cache
+from django.core.cache import caches
 from django.core.exceptions import EmptyResultSet
 from django.db.models import BooleanField, Case, F, FloatField, Func, Value, When
 from django.db.models.functions import Cast
@@ -215,11 +215,11 @@ def _total(found: CatalogQuerySet) -> int:
     except EmptyResultSet:
         return 0
     key = f"catalog.total.{sha256(question.encode()).hexdigest()}"
-    total: int | None = cache.get(key)
+    total: int | None = caches["process"].get(key)
     if total is None:
         total = found.count()
         if total >= MANY:
-            cache.set(key, total, TOTALS_REMEMBERED_S)
+            caches["process"].set(key, total, TOTALS_REMEMBERED_S)
     return total
 
 

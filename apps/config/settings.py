@@ -21,10 +21,12 @@ from apps.config.env import (
     env_str,
 )
 from apps.config.log import logging_settings
-from apps.config.version import REPOSITORY_ROOT
+from apps.config.version import REPOSITORY_ROOT, VERSION
 
 # --- Identity of this installation ---
 
+# Of the appliance, as its pages show it.
+APPLIANCE_VERSION = VERSION
 # Folder that holds all state apart from an external database: artifacts, models, logs, secrets.
 HOME_DIR = env_path("DARKROOM_HOME", str(REPOSITORY_ROOT / "var"))
 # Signs sessions, artifact URLs and webhooks. Changing it signs everybody out, breaks open links, and makes
@@ -50,11 +52,19 @@ INSTALLED_APPS = [
     "apps.console.site.ConsoleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
+    "django.contrib.humanize",
     "django.contrib.messages",
     "django.contrib.sessions",
     "django.contrib.staticfiles",
     "django_q",
     "rest_framework",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
+    "allauth.socialaccount.providers.saml",
     "apps.core",
     "apps.audit",
     "apps.mails",
@@ -70,6 +80,8 @@ INSTALLED_APPS = [
     "apps.payments",
     "apps.api",
     "apps.portal",
+    "csp",
+    "django_htmx",
     "apps.console",
     "apps.config",
 ]
@@ -77,12 +89,16 @@ MIDDLEWARE = [
     "apps.core.middleware.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "apps.config.csp.HtmlPolicyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "apps.portal.language.LanguageMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
 ]
 ROOT_URLCONF = "apps.config.urls"
 WSGI_APPLICATION = "apps.config.wsgi.application"
@@ -98,6 +114,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "apps.portal.context.portal",
             ],
         },
     },
@@ -117,13 +134,40 @@ AUTH_PASSWORD_VALIDATORS = [
     },
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "apps.accounts.passwords.GuessedPasswordValidator"},
+    {"NAME": "apps.accounts.passwords.BreachedPasswordValidator"},
 ]
 LANGUAGE_CODE = "en"
+# Those the portal speaks, each by its own name; the API, its reference and the console speak English.
+LANGUAGES = [("en", "English"), ("de", "Deutsch")]
+LOCALE_PATHS = [REPOSITORY_ROOT / "apps/portal/locale"]
+LANGUAGE_COOKIE_AGE = 365 * 24 * 3600
+LANGUAGE_COOKIE_SAMESITE = "Lax"
+LANGUAGE_COOKIE_SECURE = BASE_URL.startswith("https://")
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "/static/"
 STATIC_ROOT = HOME_DIR / "static"
 WHITENOISE_USE_FINDERS = True
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "apps.portal.assets.VersionedStaticFiles"},
+}
+# No inline script or style: what somebody smuggles into a page does not run; nothing comes from elsewhere.
+# data: and blob: are pictures that a page makes itself. The docs and the console have policies of their own.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:", "blob:"],
+        "font-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+    }
+}
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = BASE_URL.startswith("https://")
 CSRF_COOKIE_SECURE = BASE_URL.startswith("https://")
@@ -193,6 +237,80 @@ IMPORT_WORKERS = env_int("DARKROOM_IMPORT_WORKERS", 1, minimum=1, maximum=8)
 # Most megabytes of memory one conversion may take, beside the pages of the file that it reads.
 IMPORT_MEMORY_MB = env_int("DARKROOM_IMPORT_MEMORY_MB", 6144, minimum=1024, maximum=10_000_000)
 
+# --- Sign-in ---
+
+# File of passwords known from breaches, "ordered by hash" as haveibeenpwned.com offers it: a line SHA-1:count
+# each. Looked up on this machine, never asked of anybody; empty: only guessable passwords are refused.
+BREACHED_PASSWORDS = env_str("DARKROOM_BREACHED_PASSWORDS", "")
+# Reverse proxies of yours in front: that many addresses at the end of X-Forwarded-For are theirs. With 0,
+# limits on attempts at signing in count all who come through one proxy together.
+ALLAUTH_TRUSTED_PROXY_COUNT = env_int("DARKROOM_PROXY_COUNT", 0, minimum=0, maximum=5)
+AUTHENTICATION_BACKENDS = [
+    "django.contrib.auth.backends.ModelBackend",
+    "allauth.account.auth_backends.AuthenticationBackend",
+]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "/portal"
+LOGOUT_REDIRECT_URL = "/"
+CACHES = {
+    # Counts of attempts, which must be the same in every web process: allauth knows this one alone. The table
+    # goes with a migration of apps.accounts.
+    "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "accounts_cache",
+        "OPTIONS": {"MAX_ENTRIES": 100_000},
+    },
+    # What each process may remember by itself for seconds, without asking anybody.
+    "process": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+}
+ACCOUNT_ADAPTER = "apps.accounts.adapters.AccountAdapter"
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_FORMS = {"signup": "apps.accounts.forms.SignUpForm"}
+ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+# Whoever tries an address learns nothing of whether it has an account; its owner gets a mail.
+ACCOUNT_PREVENT_ENUMERATION = True
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
+ACCOUNT_EMAIL_NOTIFICATIONS = True
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+ACCOUNT_CHANGE_EMAIL = True
+ACCOUNT_REAUTHENTICATION_REQUIRED = True
+ACCOUNT_REAUTHENTICATION_TIMEOUT = 15 * 60
+ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if BASE_URL.startswith("https://") else "http"
+SOCIALACCOUNT_ADAPTER = "apps.accounts.sso.SsoAdapter"
+SOCIALACCOUNT_EMAIL_VERIFICATION = "mandatory"
+# A page's policy lets forms go nowhere else, and a form that is answered by a redirect counts as such.
+SOCIALACCOUNT_LOGIN_ON_GET = True
+# Whom a domain's provider has vouched for once stays the same person, whatever their address becomes.
+SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
+MFA_ADAPTER = "apps.accounts.second_factors.SecondFactorAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_TOTP_ISSUER = "Darkroom"
+# Browsers offer security keys on https pages, and on this machine's own address.
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = BASE_URL.startswith("http://")
+# Who says how many members an account may have: a function of the account; None is no limit.
+SEATS_OF = "apps.plans.seats.seats_of"
+# Functions that hear of a closed account, within its transaction: account, actor and now by name.
+ACCOUNT_CLOSED_HOOKS: tuple[str, ...] = ("apps.plans.closing.end_subscriptions",)
+# Grants what a coupon of credit is worth, within the transaction of its redemption.
+COUPON_CREDIT = "apps.billing.ledger.services.grant"
+# The maker's public key (PEM) by which licence files are judged; without it no licence can be installed.
+LICENCE_PUBLIC_KEY = env_str("DARKROOM_LICENCE_PUBLIC_KEY", "").replace("\\n", "\n")
+
+# --- Mail ---
+
+# The mail server: smtp://user:password@host:587?tls=starttls (or ssl, or none). Without one, mails wait in
+# the outbox, where operators read them and pass their links on.
+SMTP_URL = env_optional_secret("DARKROOM_SMTP_URL")
+# Sender of every mail, with a name or without: Darkroom <images@example.com>.
+MAIL_FROM = env_str("DARKROOM_MAIL_FROM", "Darkroom <darkroom@localhost>")
+# Seconds before each further attempt at a mail: eight of them, two days in all.
+MAIL_RETRY_S = (60, 300, 900, 3600, 10_800, 28_800, 57_600, 72_000)
+# Mail goes through the outbox (apps/mails); what Django would send past it goes nowhere.
+EMAIL_BACKEND = "django.core.mail.backends.dummy.EmailBackend"
+
 # --- Webhooks ---
 
 # Whether webhooks must go to https addresses; plain http shows image links to whoever listens on the way.
@@ -214,9 +332,19 @@ WEBHOOK_BODIES = {
     "modelslab": "apps.api.modelslab.webhooks.webhook_body",
     "native": "apps.api.native.webhooks_render.webhook_body",
     "test": "apps.webhooks.bodies.test_body",
+    "budget": "apps.quotas.announcing.budget_body",
 }
 # Who hears of the ends of imports that have a webhook; see apps/catalog/imports/announcing.py.
 IMPORT_ENDED = "apps.generation.announcing.announce_import_end"
+
+# --- Payments ---
+
+# Stripe's secret key and its webhook endpoint's signing secret. The console's page takes over when it is
+# first saved; without a key everything but checkout works.
+STRIPE_SECRET_KEY = env_optional_secret("DARKROOM_STRIPE_SECRET_KEY")
+STRIPE_WEBHOOK_SECRET = env_optional_secret("DARKROOM_STRIPE_WEBHOOK_SECRET")
+# Where Stripe's API is: another address only for tests and demonstrations.
+STRIPE_API_BASE = env_str("DARKROOM_STRIPE_API_BASE", "https://api.stripe.com").rstrip("/")
 
 # --- GPU worker ---
 

@@ -6,6 +6,7 @@ from django.urls import include, path
 
 from apps.api import health
 from apps.api.reference import views as reference
+from apps.portal.pages import entry
 
 urlpatterns = [
     path("healthz", health.healthz),
@@ -14,13 +15,17 @@ urlpatterns = [
     path("v1/", include("apps.api.v1_urls")),
     path("openai/v1/", include("apps.api.openai.urls")),
     path("", include("apps.api.a1111.urls")),
-    path("docs", reference.page),
+    path("docs", reference.page, name="docs"),
     path("docs/postman.json", reference.postman),
     path("downloads/", include("apps.api.downloads.urls")),
-    path("docs/guides", reference.guide_list),
+    path("docs/guides", reference.guide_list, name="guides"),
     path("docs/guides/<slug:slug>", reference.guide),
     path("", include("apps.artifacts.urls")),
     path("", include("apps.catalog.urls")),
+    path("accounts/", include("allauth.urls")),
+    path("payments/", include("apps.payments.urls")),
+    path("", entry.landing, name="landing"),
+    path("", include("apps.portal.urls")),
     path("", include("apps.console.urls")),
 ]
 

@@ -14,8 +14,10 @@ from django.urls import reverse
 
 from apps.accounts.models import User
 from apps.accounts.services import set_password
+from apps.console import sign_in
 from apps.console.dashboard import get_dashboard
 from apps.core import clock
+from apps.mails.selectors import count_stuck
 
 
 class AuditedPasswordForm(AdminPasswordChangeForm):
@@ -39,6 +41,18 @@ class ConsoleSite(AdminSite):
     index_template = "console/index.html"
     site_url = "/"
     empty_value_display = "–"
+    login_form = sign_in.ConsoleSignInForm
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        return super().has_permission(request) and sign_in.may_enter(request)
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:  # type: ignore[override]  # the stubs forget that it may redirect
+        return sign_in.send_to_factor(request) or super().login(request, extra_context)
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        """Django's, and what every page of the console says about mail that does not go out."""
+        context = super().each_context(request)
+        return context | {"mail": count_stuck() if context["has_permission"] else None}
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         context = {"dashboard": get_dashboard(now=clock.now()), **(extra_context or {})}

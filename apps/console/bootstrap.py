@@ -18,6 +18,7 @@ from apps.accounts.services import create_account, create_operator
 from apps.apikeys.choices import ALL_SCOPES
 from apps.apikeys.errors import ApiKeyInvalid, ApiKeyMissing
 from apps.apikeys.services import authenticate, create_api_key
+from apps.billing.prices.shipped import publish_shipped_prices
 from apps.catalog.choices import Kind
 from apps.catalog.facts import EntryFacts
 from apps.catalog.models import CatalogEntry
@@ -78,15 +79,16 @@ class Operator:
 
 
 def bootstrap(*, key_file: Path | None, now: datetime) -> BootstrapReport:
-    """Create what is missing of plans, shipped models, operator and key; change nothing that is there."""
+    """Create what is missing of plans, prices, shipped models, operator and key; change nothing else."""
     create_missing_plans(now=now)
+    publish_shipped_prices(actor=TERMINAL, now=now)
     checkpoint = register_starter(now=now)
     register_utilities(now=now)
     account = ensure_operator_account(now=now)
     operator = ensure_operator(now=now)
     api_key = ensure_key(account=account, key_file=key_file, now=now)
     entitlements = get_entitlements(account)
-    limit = entitlements.calls_per_day
+    limit = entitlements.daily_calls
     return BootstrapReport(
         operator_email=operator.email,
         operator_password=operator.password,

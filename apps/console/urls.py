@@ -1,4 +1,4 @@
-"""The landing page and the console. Included at the root by apps.config.urls."""
+"""The console. Included at the root by apps.config.urls."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ from django.contrib import admin
 from django.urls import path
 from django.views.generic import RedirectView
 
-from apps.console import views
-
 urlpatterns = [
-    path("", views.landing, name="landing"),
     # Paths are not completed by a slash in this product, but people type this one without.
     path("console", RedirectView.as_view(url="/console/")),
     path("console/", admin.site.urls),

@@ -17,6 +17,7 @@ from django.db import connection
 from apps.artifacts import store
 from apps.artifacts.models import Artifact
 from apps.audit.services import verify_chain
+from apps.billing.ledger.invariants import BILLING_CHECKS
 from apps.generation.models import GenerationJob
 
 Check = Callable[[datetime], Iterator[str]]
@@ -89,10 +90,12 @@ def _delivered_images_are_retrievable(now: datetime) -> Iterator[str]:
           LEFT JOIN artifacts_artifact AS artifact ON artifact.job_id = job.id
          GROUP BY job.id
         HAVING (job.state = 'succeeded' AND count(artifact.id) <> job.num_images
-                AND job.queued_at > %s AND NOT jsonb_exists(job.result, 'deleted_at'))
+                AND job.queued_at + COALESCE(
+                        make_interval(days => job.keep_days), make_interval(secs => %s)) > %s
+                AND NOT jsonb_exists(job.result, 'deleted_at'))
             OR (job.state <> 'succeeded' AND count(artifact.id) > 0)
         """,
-        [now - timedelta(seconds=settings.ARTIFACT_TTL_S)],
+        [settings.ARTIFACT_TTL_S, now],
     )
 
 
@@ -177,6 +180,55 @@ def _audit_chain_is_whole(now: datetime) -> Iterator[str]:
         yield f"the audit chain is broken at link {report.broken_at}"
 
 
+def _open_holds_belong_to_open_jobs(now: datetime) -> Iterator[str]:
+    """Money is held from the moment a job is accepted until it ends, and not longer."""
+    yield from _rows(
+        "job {} is {} and its hold is {}",
+        """
+        SELECT hold.job_id, COALESCE(job.state, 'unknown'), hold.state
+          FROM billing_hold AS hold LEFT JOIN generation_generationjob AS job ON job.id = hold.job_id
+         WHERE hold.state <> CASE WHEN job.id IS NOT NULL AND job.finished_at IS NULL THEN 'open'
+                                  WHEN job.state = 'succeeded' THEN 'captured' ELSE 'released' END
+        """,
+    )
+
+
+def _allowances_are_taken_by_jobs(now: datetime) -> Iterator[str]:
+    """Calls that cost nothing are reserved by open jobs, settled by succeeded ones, and by nothing else."""
+    yield from _rows(
+        "account {}, {} of {}: {} reserved but {} open jobs, {} settled but {} succeeded",
+        """
+        SELECT taken.account_id, taken.source, taken.period, taken.reserved, count(job.id) FILTER (
+                   WHERE job.finished_at IS NULL),
+               taken.settled, count(job.id) FILTER (WHERE job.state = 'succeeded')
+          FROM quotas_allowance AS taken
+          LEFT JOIN generation_generationjob AS job
+            ON job.account_id = taken.account_id AND job.funding = taken.source
+           AND job.funding_period = taken.period
+         GROUP BY taken.id
+        HAVING taken.reserved > count(job.id) FILTER (WHERE job.finished_at IS NULL)
+            OR taken.settled > count(job.id) FILTER (WHERE job.state = 'succeeded')
+        """,
+    )
+
+
+def _days_of_usage_are_the_sum_of_its_events(now: datetime) -> Iterator[str]:
+    yield from _rows(
+        "account {} on {}: {} calls for {} micro-USD added up, but {} for {} in events",
+        """
+        SELECT COALESCE(total.account_id, event.account_id), COALESCE(total.day, event.day),
+               COALESCE(total.calls, 0), COALESCE(total.micro, 0), COALESCE(event.calls, 0),
+               COALESCE(event.micro, 0)
+          FROM (SELECT account_id, day, sum(calls) AS calls, sum(price_micro) AS micro
+                  FROM billing_usageday GROUP BY 1, 2) AS total
+          FULL JOIN (SELECT account_id, day, sum(calls) AS calls, sum(price_micro) AS micro
+                       FROM billing_usageevent GROUP BY 1, 2) AS event
+            ON event.account_id = total.account_id AND event.day = total.day
+         WHERE (total.calls, total.micro) IS DISTINCT FROM (event.calls, event.micro)
+        """,
+    )
+
+
 CHECKS: tuple[Check, ...] = (
     _every_accepted_job_is_open_or_ended_once,
     _every_audited_job_has_a_row,
@@ -189,6 +241,10 @@ CHECKS: tuple[Check, ...] = (
     _every_image_row_has_its_file,
     _every_old_file_has_its_row,
     _audit_chain_is_whole,
+    _open_holds_belong_to_open_jobs,
+    _allowances_are_taken_by_jobs,
+    _days_of_usage_are_the_sum_of_its_events,
+    *BILLING_CHECKS,
 )
 
 
@@ -198,7 +254,7 @@ def count_jobs() -> dict[str, int]:
     return {state: states.filter(state=state).count() for state in sorted(set(states.distinct()))}
 
 
-def _rows(sentence: str, query: str, parameters: Sequence[datetime] = ()) -> Iterator[str]:
+def _rows(sentence: str, query: str, parameters: Sequence[datetime | int] = ()) -> Iterator[str]:
     with connection.cursor() as cursor:
         cursor.execute(query, parameters or None)
         for row in cursor.fetchall():

@@ -6,6 +6,7 @@ lease therefore cannot end a job that somebody else is running: its UPDATE hits 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,6 +19,7 @@ from django.db.models import F, QuerySet
 from apps.artifacts.services import NewArtifact, record_artifacts
 from apps.audit.refs import Ref
 from apps.audit.services import record
+from apps.core.db import lock_key
 from apps.generation.announcing import announce_end
 from apps.generation.channels import notify_changed, notify_queued
 from apps.generation.charges import delivered
@@ -28,6 +30,9 @@ from apps.generation.safety_policy import BLOCKED, BLOCKED_CODE
 from apps.generation.settlement import charge, release_reservation
 
 REAP_BATCH: Final = 200
+CLAIM_LOCK: Final = "generation.claim"
+CLAIM_TRIES: Final = 10
+CLAIM_PAUSE_S: Final = 0.002
 # Longest statement of a worker that is about to end; its jobs are recovered without it, too.
 LAST_STATEMENT_MS: Final = 1000
 
@@ -57,19 +62,35 @@ class Renewal:
 # One statement: locking, choosing and marking in one round trip, skipping rows other workers are claiming.
 # MATERIALIZED, because a plain subquery may be run once for each row of the table it is joined to, and
 # finds other rows each time: its LIMIT would then limit nothing.
+# Jobs of an account that has as many running as its plan allows are passed over, as are those of one batch
+# that would be too many; they keep their places.
+# Two statements in one round trip: the second sees what whoever held the lock before has committed. Without
+# the lock, jobs of limited accounts are left alone.
 CLAIM_SQL = """
-WITH picked AS MATERIALIZED (
-    SELECT id FROM generation_generationjob
+SELECT set_config('darkroom.may_count', pg_try_advisory_xact_lock(%(lock)s)::text, true);
+WITH busy AS MATERIALIZED (
+    SELECT account_id, count(*) AS jobs, max(max_parallel) AS most FROM generation_generationjob
+     WHERE state = 'running' GROUP BY account_id),
+found AS MATERIALIZED (
+    SELECT id, account_id, max_parallel, priority, queue_tag FROM generation_generationjob
      WHERE state = 'queued' AND deadline_at > %(now)s AND (crashes > 0) = %(suspects)s
+       AND (current_setting('darkroom.may_count')::boolean OR max_parallel IS NULL)
+       AND account_id NOT IN (SELECT account_id FROM busy WHERE jobs >= most)
      ORDER BY priority DESC, queue_tag, id
-     LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+     LIMIT %(limit)s FOR UPDATE SKIP LOCKED),
+placed AS (
+    SELECT found.id, found.max_parallel, COALESCE(busy.jobs, 0) + row_number() OVER (
+               PARTITION BY found.account_id ORDER BY priority DESC, queue_tag, found.id) AS place
+      FROM found LEFT JOIN busy USING (account_id)),
+picked AS MATERIALIZED (
+    SELECT id FROM placed WHERE max_parallel IS NULL OR place <= max_parallel)
 UPDATE generation_generationjob AS job
    SET state = 'running', attempt = attempt + 1, fence = fence + 1, claimed_by = %(worker)s,
        claimed_at = %(now)s, started_at = COALESCE(started_at, %(now)s),
        lease_expires_at = %(lease)s, progress_step = 0
   FROM picked
  WHERE job.id = picked.id
-RETURNING job.*
+RETURNING job.id, job.max_parallel
 """
 
 
@@ -82,11 +103,34 @@ def claim_jobs(
     a poisonous request does not take its neighbours with it.
     """
     lease = now + timedelta(seconds=settings.LEASE_S if lease_s is None else lease_s)
-    parameters = {"worker": worker, "now": now, "lease": lease, "limit": limit, "suspects": suspects}
-    return sorted(
-        GenerationJob.objects.raw(CLAIM_SQL, parameters),
-        key=lambda job: (-job.priority, job.queue_tag, job.pk),
-    )
+    parameters = {"worker": worker, "now": now, "lease": lease, "suspects": suspects}
+    ids: list[int] = []
+    tries = CLAIM_TRIES
+    while len(ids) < limit and tries:
+        may_count, more = _claim(parameters | {"limit": limit - len(ids)})
+        ids += more
+        if may_count and not any(more.values()):
+            # Nothing was passed over that would leave room for others.
+            break
+        if not may_count:
+            tries -= 1
+            time.sleep(CLAIM_PAUSE_S)
+    claimed = GenerationJob.objects.in_bulk(ids).values() if ids else ()
+    return sorted(claimed, key=lambda job: (-job.priority, job.queue_tag, job.pk))
+
+
+def _claim(parameters: Mapping[str, Any]) -> tuple[bool, dict[int, int | None]]:
+    """Claimed jobs with how many of their account may run, and whether running ones could be counted.
+
+    `parameters` (Any) are the statement's. One claimer counts at a time: two that counted an account's
+    running jobs at once would both find room. False where somebody else is counting, which takes a
+    millisecond or two; then only jobs without such a limit are claimed.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(CLAIM_SQL, {**parameters, "lock": lock_key(CLAIM_LOCK)})
+        may_count = cursor.fetchone()[0] == "true"
+        cursor.nextset()
+        return may_count, dict(cursor.fetchall())
 
 
 def lease_of(job: GenerationJob) -> Lease:
@@ -166,7 +210,8 @@ def finish_job(
 
 def artifact_expiry(job: GenerationJob) -> datetime:
     """When the job's links end: counted from acceptance, so that links can be given out before the image."""
-    return (job.queued_at + timedelta(seconds=settings.ARTIFACT_TTL_S)).replace(microsecond=0)
+    kept = timedelta(seconds=settings.ARTIFACT_TTL_S) if job.keep_days is None else timedelta(job.keep_days)
+    return (job.queued_at + kept).replace(microsecond=0)
 
 
 def fail_job(*, lease: Lease, failure: Failure, worker: Ref, now: datetime) -> None:
@@ -341,7 +386,7 @@ def _held(lease: Lease) -> QuerySet[GenerationJob]:
 
 def _settle_refused(job: GenerationJob, event: str, actor: Ref, now: datetime) -> None:
     """Part: what every end without images has in common."""
-    release_reservation(job)
+    release_reservation(job, now=now)
     data = {"error": job.error_code} if job.error_code else {}
     record(event, actor=actor, subject=job.ref, account_id=job.account_id, data=data, now=now)
     announce_end(job, links_end_at=artifact_expiry(job), now=now)

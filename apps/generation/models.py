@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from apps.audit.refs import Ref
+from apps.billing.choices import Source
 from apps.generation.choices import OPEN_STATES, TERMINAL_STATES, JobState, Kind
 from apps.generation.resolved import ResolvedRequest
 
@@ -43,11 +44,23 @@ class GenerationJob(models.Model):
     """Estimated work of all its steps, 10**12 operations; 0 in rows of versions that did not estimate it."""
     queue_tag = models.FloatField(default=0.0, db_default=0.0)
     """Its place in the queue of its priority, lowest first; see `queueing.py`."""
+    max_parallel = models.PositiveIntegerField(null=True)
+    """How many of its account's jobs may run at once, by the plan; null is any number."""
+    keep_days = models.PositiveIntegerField(null=True)
+    """How long its images are kept, as the account chose; null is as long as this installation keeps any."""
     is_cancel_requested = models.BooleanField(default=False)
 
     progress_step = models.PositiveIntegerField(default=0)
     progress_total = models.PositiveIntegerField(default=0)
     quota_day = models.DateField()
+    funding = models.CharField(max_length=20, choices=Source, default=Source.PLAN, db_default=Source.PLAN)
+    """What pays for it; decided when it was accepted, like the price."""
+    price_micro = models.BigIntegerField(default=0, db_default=0)
+    """Micro-USD, held while it is open; 0 for what costs nothing."""
+    price_book_version = models.PositiveIntegerField(null=True)
+    """Of the price book that its price is by; null where none was asked."""
+    funding_period = models.DateField(null=True)
+    """Of the allowance that pays: a month's first day, or a day; null where no allowance is counted."""
     queued_at = models.DateTimeField()
     deadline_at = models.DateTimeField()
     claimed_at = models.DateTimeField(null=True)

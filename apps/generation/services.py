@@ -19,12 +19,14 @@ from apps.core.errors import InvalidField
 from apps.generation.announcing import announce_end
 from apps.generation.channels import notify_cancel, notify_changed, notify_queued
 from apps.generation.checkpoints import checkpoint_defaults, require_able
-from apps.generation.choices import DENOISING_KINDS, OPEN_STATES, JobState, Kind
+from apps.generation.choices import DENOISING_KINDS, OPEN_STATES, JobState
 from apps.generation.choosing import choose_entries
-from apps.generation.errors import CheckpointNotAllowed, NotCancelable, QueueFull, TooManyImages
+from apps.generation.errors import CheckpointNotAllowed, NotCancelable, QueueFull
 from apps.generation.idempotency import IdempotencyClaim, bind_job, find_record, take_key
 from apps.generation.lifecycle import artifact_expiry
 from apps.generation.models import GenerationJob
+from apps.generation.plan_rules import parallel_of, require_entitled, require_side
+from apps.generation.pricing import fund_job
 from apps.generation.queueing import queue_tag
 from apps.generation.request import GenerationRequest
 from apps.generation.resolving import resolve
@@ -33,9 +35,9 @@ from apps.generation.settlement import release_reservation
 from apps.generation.work_cost import row_steps, work_tflop
 from apps.plans.entitlements import Entitlements, Unlimited
 from apps.plans.selectors import get_entitlements
+from apps.quotas.months import present_weight
 from apps.quotas.services import reserve_calls
 from apps.webhooks.wishes import WebhookWish, require_permitted
-from gpu_runtime.messages import Enlarging
 
 # What a caller over the queue limit is told to wait; the contract's own figure.
 QUEUE_RETRY_S = 30
@@ -71,8 +73,9 @@ def submit_generation(
     end, whatever it is, is told to `webhook`.
 
     Raises CheckpointNotFound, CheckpointNotAllowed, EntryNotFound, EntryDisabled, FamilyMismatch,
-    InvalidField, KindNotInPlan, ModelNotInstalled, PromptBlocked, TooManyImages, DailyQuotaExhausted,
-    QueueFull, IdempotencyMismatch.
+    InvalidField, KindNotInPlan, ModelNotInPlan, ModelNotInstalled, PromptBlocked, TooManyImages,
+    DailyQuotaExhausted, MonthlyQuotaExhausted, PaymentRequired, BudgetExhausted, QueueFull,
+    IdempotencyMismatch.
     """
     wanted = Wanted(
         request=request,
@@ -121,34 +124,20 @@ def _job_of(
     return job
 
 
-def job_for(*, account: Account, api_key: ApiKey, request: GenerationRequest, now: datetime) -> GenerationJob:
-    """The row that a submit would queue, unsaved. Raises as `submit_generation`, but for quota and queue."""
-    return _new_job(account, api_key, request, get_entitlements(account=account), now)
+def job_for(
+    *,
+    account: Account,
+    api_key: ApiKey,
+    request: GenerationRequest,
+    now: datetime,
+    entitlements: Entitlements | None = None,
+) -> GenerationJob:
+    """The row that a submit would queue, unsaved and unfunded; `entitlements` are the account's.
 
-
-def _require_entitled(entitlements: Entitlements, request: GenerationRequest) -> None:
-    for kind in kinds_in(request):
-        entitlements.require_kind(kind)
-    if request.num_images > entitlements.max_samples:
-        raise TooManyImages(
-            plan=entitlements.plan_code, limit=entitlements.max_samples, asked=request.num_images
-        )
-
-
-def kinds_in(request: GenerationRequest) -> list[Kind]:
-    """Its own kind, and those of its parts that are kinds by themselves: a plan must include them all."""
-    parts = {
-        Kind.CONTROLNET: request.controls,
-        # Restored faces came with upscaling before they could be asked for by themselves.
-        Kind.UPSCALE: request.upscale or request.faces or _is_enlarged_by_model(request),
-        Kind.REMOVE_BACKGROUND: request.background,
-    }
-    return [request.kind, *(kind for kind, part in parts.items() if part and kind != request.kind)]
-
-
-def _is_enlarged_by_model(request: GenerationRequest) -> bool:
-    """Whether a network, and no resampling, enlarges for the second pass."""
-    return request.hires is not None and request.hires.enlarging is Enlarging.OPERATIONS
+    Raises as `submit_generation`, but for quota, queue and money.
+    """
+    known = entitlements or get_entitlements(account)
+    return _new_job(account, api_key, request, known, now)
 
 
 def _checkpoint(account: Account, api_key: ApiKey, request: GenerationRequest) -> CatalogEntry | None:
@@ -170,7 +159,7 @@ def _new_job(
 ) -> GenerationJob:
     """The unsaved row. Raises as `submit_generation`, but for what depends on other jobs."""
     checkpoint = _checkpoint(account, api_key, request)
-    _require_entitled(entitlements, request)
+    require_entitled(entitlements, request, checkpoint)
     if checkpoint is not None:
         require_able(checkpoint, request)
     judgement = judge_prompt(account=account, request=request)
@@ -180,6 +169,7 @@ def _new_job(
         checkpoint_defaults(checkpoint) if checkpoint else None,
         choose_entries(account=account, request=request, checkpoint=checkpoint),
     )
+    require_side(entitlements, resolved)
     return GenerationJob(
         account=account,
         api_key=api_key,
@@ -189,6 +179,8 @@ def _new_job(
         result={"safety": judgement} if judgement else {},
         num_images=resolved.num_images,
         weight=entitlements.weight,
+        keep_days=entitlements.kept_days,
+        max_parallel=parallel_of(entitlements),
         work_tflop=work_tflop(checkpoint, resolved),
         progress_total=row_steps(resolved, checkpoint.family if checkpoint else ""),
         queued_at=now,
@@ -197,11 +189,19 @@ def _new_job(
 
 
 def _accept(job: GenerationJob, account: Account, entitlements: Entitlements, now: datetime) -> None:
-    """Part: reserve, insert, audit and ring the bell. The quota row's lock orders an account's submits."""
+    """Part: reserve, fund, insert, audit, ring the bell. The quota row's lock orders an account's submits."""
     job.quota_day = reserve_calls(
-        account=account, count=1, limit=entitlements.calls_per_day, now=now, api_key=job.api_key
+        account=account,
+        count=1,
+        limit=entitlements.calls_per_day,
+        now=now,
+        api_key=job.api_key,
+        month_limit=entitlements.calls_per_month,
+        is_month_counted=not isinstance(entitlements.fair_use_calls_per_month, Unlimited),
     )
+    job.weight = present_weight(account=account, entitlements=entitlements, now=now)
     _require_queue_room(account, entitlements)
+    fund_job(job, account, entitlements, now=now)
     job.queue_tag = queue_tag(job)
     job.save(force_insert=True)
     record(
@@ -247,7 +247,7 @@ def cancel_job(*, job: GenerationJob, actor: Ref, now: datetime) -> GenerationJo
         if current.state == JobState.QUEUED:
             current.state = JobState.CANCELED
             current.finished_at = now
-            release_reservation(current)
+            release_reservation(current, now=now)
         current.save(update_fields=["is_cancel_requested", "state", "finished_at"])
         _record_cancel(current, actor, now)
         notify_cancel()

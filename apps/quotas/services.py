@@ -1,4 +1,8 @@
-"""Reserving, settling and releasing calls. The unit is the accepted call, however many images it asks for."""
+"""Reserving, settling and releasing calls. The unit is the accepted call, however many images it asks for.
+
+Every limit stands in the WHERE clause of the statement that counts: the database lets one of two through to
+the last call. Rows are taken in one order: the account's day, its month, the key's day, the key's month.
+"""
 
 from __future__ import annotations
 
@@ -10,37 +14,64 @@ from apps.accounts.models import Account
 from apps.apikeys.models import ApiKey
 from apps.core.clock import day_end, quota_day
 from apps.core.db import require_transaction
-from apps.plans.entitlements import Limit, Unlimited
-from apps.quotas.errors import DailyQuotaExhausted, ReservationMissing
-from apps.quotas.models import DailyKeyUsage, DailyUsage
+from apps.plans.entitlements import UNLIMITED, Limit, Unlimited
+from apps.quotas.errors import DailyQuotaExhausted, MonthlyQuotaExhausted, ReservationMissing
+from apps.quotas.models import DailyKeyUsage, DailyUsage, MonthlyKeyUsage, MonthlyUsage
+from apps.quotas.months import take_of_month
+from apps.quotas.periods import month_end, month_of
 
 
 def reserve_calls(
-    *, account: Account, count: int, limit: Limit, now: datetime, api_key: ApiKey | None = None
+    *,
+    account: Account,
+    count: int,
+    limit: Limit,
+    now: datetime,
+    api_key: ApiKey | None = None,
+    month_limit: Limit = UNLIMITED,
+    is_month_counted: bool = False,
 ) -> date:
-    """Take `count` calls of today's quota and, if the key has a cap of its own, of that; a part.
+    """Take `count` calls of today's quota, of the month's, and of the key's own caps if it has any; a part.
 
-    Returns the day they belong to, whenever their job ends: hand it to `settle_calls` or `release_calls`.
-    Raises DailyQuotaExhausted, and then the caller's transaction must be rolled back.
+    `is_month_counted` counts the month although nothing limits it. Returns the day they belong to, whenever
+    their job ends: hand it to `settle_calls` or `release_calls`.
+    Raises DailyQuotaExhausted or MonthlyQuotaExhausted; then the caller's transaction must be rolled back.
     """
     require_transaction()
     day = quota_day(now, zone=account.time_zone)
     if not _take_for_account(account=account, day=day, count=count, limit=limit):
         assert not isinstance(limit, Unlimited)  # only a number can be used up
         raise _exhausted(account, day=day, limit=limit, now=now)
-    if api_key is not None and not _take_for_key(api_key=api_key, day=day, count=count):
-        raise _exhausted(account, day=day, limit=api_key.daily_cap or 0, now=now)
+    is_limited = not isinstance(month_limit, Unlimited)
+    if (is_limited or is_month_counted) and not take_of_month(
+        account=account, day=day, count=count, limit=month_limit
+    ):
+        assert not isinstance(month_limit, Unlimited)
+        raise _month_exhausted(account, day=day, limit=month_limit, now=now)
+    if api_key is not None:
+        _reserve_for_key(account, api_key, day=day, count=count, now=now)
     return day
+
+
+def _reserve_for_key(account: Account, api_key: ApiKey, *, day: date, count: int, now: datetime) -> None:
+    if not _take_for_key(api_key=api_key, day=day, count=count):
+        raise _exhausted(account, day=day, limit=api_key.daily_cap or 0, now=now)
+    if not _take_of_keys_month(api_key=api_key, month=month_of(day), count=count):
+        raise _month_exhausted(account, day=day, limit=api_key.monthly_cap or 0, now=now)
 
 
 def _exhausted(account: Account, *, day: date, limit: int, now: datetime) -> DailyQuotaExhausted:
     return DailyQuotaExhausted(limit=limit, resets_at=day_end(day, zone=account.time_zone), now=now)
 
 
+def _month_exhausted(account: Account, *, day: date, limit: int, now: datetime) -> MonthlyQuotaExhausted:
+    resets_at = month_end(month_of(day), zone=account.time_zone)
+    return MonthlyQuotaExhausted(limit=limit, resets_at=resets_at, now=now)
+
+
 def _take_for_account(*, account: Account, day: date, count: int, limit: Limit) -> bool:
     open_days = DailyUsage.objects.filter(account=account, day=day)
     if not isinstance(limit, Unlimited):
-        # The limit stands in the WHERE clause: the database lets one of two through to the last call.
         open_days = open_days.filter(reserved__lte=limit - count - F("settled"))
     if open_days.update(reserved=F("reserved") + count):
         return True
@@ -59,6 +90,21 @@ def _take_for_key(*, api_key: ApiKey, day: date, count: int) -> bool:
     return open_days.update(calls=F("calls") + count) == 1
 
 
+def _take_of_keys_month(*, api_key: ApiKey, month: date, count: int) -> bool:
+    """A cap that was set in mid-month counts from then on."""
+    if api_key.monthly_cap is None:
+        return True
+    rows = MonthlyKeyUsage.objects.filter(
+        api_key=api_key, month=month, calls__lte=api_key.monthly_cap - count
+    )
+    if rows.update(calls=F("calls") + count):
+        return True
+    MonthlyKeyUsage.objects.bulk_create(
+        [MonthlyKeyUsage(api_key=api_key, month=month)], ignore_conflicts=True
+    )
+    return rows.update(calls=F("calls") + count) == 1
+
+
 def settle_calls(*, account_id: int, day: date, count: int) -> None:
     """Turn reserved calls into used ones: their job succeeded; a part. Raises ReservationMissing."""
     require_transaction()
@@ -73,7 +119,12 @@ def release_calls(*, account_id: int, day: date, count: int, api_key_id: int | N
     held = DailyUsage.objects.filter(account_id=account_id, day=day, reserved__gte=count)
     if held.update(reserved=F("reserved") - count) != 1:
         raise ReservationMissing(f"account {account_id} has not reserved {count} calls on {day}")
+    # What follows may have been limited after the reservation, so that a missing row is no fault.
+    month = month_of(day)
+    counted = MonthlyUsage.objects.filter(account_id=account_id, month=month, calls__gte=count)
+    counted.update(calls=F("calls") - count)
     if api_key_id is not None:
-        # A cap may have been set after the reservation, so that a missing row is no fault.
         capped = DailyKeyUsage.objects.filter(api_key_id=api_key_id, day=day, calls__gte=count)
         capped.update(calls=F("calls") - count)
+        monthly = MonthlyKeyUsage.objects.filter(api_key_id=api_key_id, month=month, calls__gte=count)
+        monthly.update(calls=F("calls") - count)

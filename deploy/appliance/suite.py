@@ -35,7 +35,13 @@ _PROCESSES: Final = min(4, (os.cpu_count() or 1) + 1)
 # tests/slowest_first.py.
 _PARALLEL: Final = (f"--numprocesses={_PROCESSES}", "--dist=loadfile", "--no-loadscope-reorder")
 # What some tests need besides the packages of pyproject.toml.
-_DEBIAN_PACKAGES: Final = {"shellcheck": "shellcheck", "nodejs": "node", "jq": "jq", "curl": "curl"}
+_DEBIAN_PACKAGES: Final = {
+    "shellcheck": "shellcheck",
+    "nodejs": "node",
+    "jq": "jq",
+    "curl": "curl",
+    "chromium": "chromium",
+}
 # What pytest's own summary names; skipped tests of one reason are one line.
 _NAMED: Final = "-rfEs"
 # Beside other busy processes a test that waits for its own may give up. So many that failed may pass when

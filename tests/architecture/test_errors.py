@@ -24,6 +24,31 @@ WITHOUT_EXCHANGE = {
     "preview_unusable",
     "upload_refused",
     "key_stronger",
+    # Of money that pages and payment providers move; a request that is not paid is `payment_required`.
+    "insufficient_funds",
+    "ledger_key_reused",
+    "nothing_to_invoice",
+    "invoice_state_conflict",
+    "invoice_terms_missing",
+    "payments_not_configured",
+    "payments_unavailable",
+    "payments_misconfigured",
+    "card_declined",
+    "payment_refused",
+    "not_refundable",
+    "event_refused",
+    # Of people, their sign-in and their team.
+    "sign_up_refused",
+    "invitation_unusable",
+    "already_invited",
+    "last_owner",
+    "seats_taken",
+    "role_not_yours",
+    "account_closed",
+    "mail_not_configured",
+    # Of browsers with a session.
+    "csrf_refused",
+    "role_missing",
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.slowest_first import SHARED_QUICKSTART, SLOWEST, scope_of, slowest_first
+from tests.slowest_first import SHARED_QUICKSTART, SHARED_WORLD, SLOWEST, scope_of, slowest_first
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -36,6 +36,13 @@ def test_slow_files_come_first_then_those_of_most_tests_each_in_its_order() -> N
 def test_files_that_share_a_quickstart_go_to_one_process_and_the_others_alone() -> None:
     assert {scope_of(f"{file}::test_it[a::b]") for file in SHARED_QUICKSTART} == {SHARED_QUICKSTART[0]}
     assert scope_of("tests/a.py::Kind::test_it") == "tests/a.py"
+
+
+def test_files_before_one_browser_go_to_one_process() -> None:
+    files = sorted(path.name for path in (REPOSITORY / SHARED_WORLD).glob("test_*.py"))
+
+    assert len(files) > 1
+    assert {scope_of(f"{SHARED_WORLD}{file}::test_it") for file in files} == {SHARED_WORLD}
 
 
 def test_exactly_the_files_that_ask_for_a_quickstart_share_it() -> None:

@@ -40,6 +40,8 @@ def test_every_refusal_of_the_server_has_a_class_of_its_own_kind(error: type[Dom
         (400, "invalid_field", errors.InvalidRequest),
         (413, "body_too_large", errors.InvalidRequest),
         (401, "api_key_invalid", errors.AuthenticationError),
+        (402, "payment_required", errors.PaymentRequired),
+        (402, "budget_exhausted", errors.PaymentRequired),
         (403, "scope_missing", errors.PermissionDenied),
         (404, "not_found", errors.NotFound),
         (409, "idempotency_mismatch", errors.Conflict),

@@ -38,11 +38,13 @@ HEADERS: Final = (
     "X-Darkroom-Error",
     "X-Darkroom-Job",
     "X-Darkroom-Tier",
+    "Darkroom-Funding",
+    "Darkroom-Price-Micro",
 )
 """What of an answer's headers is part of the contract."""
 
-IDS: Final = frozenset({"id", "job_id", "import_id"})
-"""Names under which numbers are ids."""
+IDS: Final = frozenset({"id", "job_id", "import_id", "key"})
+"""Names under which numbers, and what keys are known by, are ids."""
 PREFIX: Final = re.compile(r"[a-z0-9]{8}")
 """By which a key is known."""
 FILE_CHARS: Final = 100

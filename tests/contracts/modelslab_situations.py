@@ -93,6 +93,14 @@ def used_up(cast: Cast, clock: FrozenClock) -> None:
     give_plan(cast.account, calls_per_day=0)
 
 
+def month_used_up(cast: Cast, clock: FrozenClock) -> None:
+    give_plan(cast.account, calls_per_month=0)
+
+
+def plan_for_another_model(cast: Cast, clock: FrozenClock) -> None:
+    give_plan(cast.account, models=["another"])
+
+
 def full_queue(cast: Cast, clock: FrozenClock) -> None:
     give_plan(cast.account, queue_depth=1)
     submitted(cast, clock)
@@ -150,13 +158,19 @@ def studio_with_flux_2(cast: Cast, clock: FrozenClock) -> None:
     make_checkpoint("flux-2-dev", family="flux2", details={"pipeline_class": "Flux2Pipeline"})
 
 
-BREAKDOWNS: Final = ("a fault of ours", "a database that is away")
-"""Of the server, set up as for the other dialects."""
+SHARED: Final = (
+    "a fault of ours",
+    "a database that is away",
+    "no money",
+    "a used-up budget",
+    "a full wallet",
+)
+"""Set up as for the other dialects."""
 
 
 def set_up(given: str, stage: Stage) -> None:
     """What an exchange's `given` names."""
-    if given in BREAKDOWNS:
+    if given in SHARED:
         situations.SITUATIONS[given](stage)
     else:
         SITUATIONS[given](stage.cast, stage.clock)
@@ -176,6 +190,8 @@ SITUATIONS: dict[str, Situation] = {
     "a picture that was enlarged": enlarged,
     "a picture that was described": described,
     "a used-up quota": used_up,
+    "a used-up month": month_used_up,
+    "a plan for another model": plan_for_another_model,
     "a full queue": full_queue,
     "a plan for 4 images": narrow_plan,
     "a plan for text to image": plan_without_kinds,

@@ -20,12 +20,14 @@ from apps.catalog.models import CatalogEntry
 from apps.core import clock
 from apps.generation.deleting import delete_images
 from apps.generation.models import GenerationJob
+from apps.quotas.budgets import set_budget
 from apps.webhooks.claiming import claim_due
 from apps.webhooks.models import Delivery
 from apps.webhooks.recording import Tried, record_attempts
 from apps.webhooks.sending import Outcome
 from tests.apps.api import jobs
 from tests.apps.api.client import ApiClient
+from tests.apps.generation.paying import fill_wallet, give_credit, publish_prices
 from tests.apps.webhooks.rows import queue_row
 from tests.cast import Cast
 from tests.clocks import FrozenClock
@@ -114,8 +116,50 @@ def _several(stage: Stage) -> Known:
     return {}
 
 
+def _month_used_up(stage: Stage) -> Known:
+    give_plan(stage.cast.account, calls_per_month=0)
+    return {}
+
+
+def _plan_for_another_model(stage: Stage) -> Known:
+    give_plan(stage.cast.account, models=["another"])
+    return {}
+
+
 def _used_up(stage: Stage) -> Known:
     give_plan(stage.cast.account, calls_per_day=0)
+    return {}
+
+
+def no_money(stage: Stage) -> Known:
+    """Every call costs 0.2 cents, and there is nothing that would pay."""
+    give_plan(stage.cast.account, included_calls_per_month=0)
+    publish_prices()
+    return {}
+
+
+def used_up_budget(stage: Stage) -> Known:
+    """There is money, and a limit below the price of a call."""
+    give_plan(stage.cast.account, included_calls_per_month=0)
+    publish_prices(20_000)
+    fill_wallet(stage.cast.account, 5_000_000)
+    set_budget(
+        account=stage.cast.account,
+        api_key=None,
+        limit_micro=10_000,
+        is_hard=True,
+        webhook_url="",
+        actor=stage.cast.key.ref,
+        now=clock.now(),
+    )
+    return {}
+
+
+def _full_wallet(stage: Stage) -> Known:
+    """Every call costs money, and there is enough."""
+    no_money(stage)
+    fill_wallet(stage.cast.account, 5_000_000)
+    give_credit(stage.cast.account, 1_500)
     return {}
 
 
@@ -235,6 +279,11 @@ SITUATIONS: Final[Situations] = {
     "a finished request whose images are gone": _expired,
     "three finished jobs": _several,
     "a used-up quota": _used_up,
+    "a used-up month": _month_used_up,
+    "a plan for another model": _plan_for_another_model,
+    "no money": no_money,
+    "a used-up budget": used_up_budget,
+    "a full wallet": _full_wallet,
     "a full queue": _full_queue,
     "a plan for 1 image": _one_image,
     "a plan for upscaling alone": _no_upscaling,

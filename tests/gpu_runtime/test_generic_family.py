@@ -80,7 +80,7 @@ IMPORTED: tuple[str, ...] = (
     "kandinsky2.2",
 )
 IMPORTED += ("latent-diffusion", "alt-diffusion", "stable-unclip", "amused", "vq-diffusion", "ldm3d")
-IMPORTED += ("unidiffuser", "prx-pixel", "z-image-omni")
+IMPORTED += ("unidiffuser", "prx-pixel", "z-image-omni", "deepfloyd-if")
 """One of each layout of a folder, and what the acceptance test of every family leaves out."""
 
 OWN_SIZE = ("hidream", "kandinsky5", "karlo", "vq-diffusion")

@@ -15,7 +15,6 @@ from diffusers import (
     DDIMScheduler,
     DPMSolverMultistepScheduler,
     EulerAncestralDiscreteScheduler,
-    EulerDiscreteScheduler,
     StableDiffusionImg2ImgPipeline,
     StableDiffusionInpaintPipeline,
     StableDiffusionPipeline,
@@ -33,14 +32,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 STARTER = Path(__file__).parents[2] / "gpu_runtime" / "starter"
 GALLERY = Path(__file__).parent / "starter_gallery"
 FIRST_SEED = 2000
-PROMPTS = 40
+PROMPTS = 24
 STEPS = 12
 """Fewer than the model card's 20, which is harder for the model and quicker for us."""
 
 SAMPLERS = {
-    "Euler": (EulerDiscreteScheduler, {}),
     "Euler a": (EulerAncestralDiscreteScheduler, {}),
-    "DPM++ 2M": (DPMSolverMultistepScheduler, {}),
     "DPM++ 2M Karras": (DPMSolverMultistepScheduler, {"use_karras_sigmas": True}),
     "DDIM": (DDIMScheduler, {}),
     "UniPC": (UniPCMultistepScheduler, {}),

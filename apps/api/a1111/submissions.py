@@ -15,7 +15,7 @@ from django.http import HttpRequest, HttpResponse
 
 from apps.api.a1111.jobs import Kept
 from apps.api.bodies import read_body
-from apps.api.quota_headers import quota_headers
+from apps.api.quota_headers import funding_headers, quota_headers
 from apps.apikeys.models import ApiKey
 from apps.core import clock
 from apps.generation.idempotency import IdempotencyClaim, find_record, make_claim
@@ -89,10 +89,12 @@ def _made_before(submission: Submission, claims: Sequence[IdempotencyClaim | Non
 def with_headers(
     response: HttpResponse, submission: Submission, jobs: Sequence[GenerationJob]
 ) -> HttpResponse:
-    """The first of its jobs, what is left of the quota, and whether this is an answer of before."""
+    """The first of its jobs, what pays, what is left of the quota, and whether it is an answer of before."""
     if jobs:
         response.headers["X-Darkroom-Job"] = str(jobs[0].pk)
-    for name, value in quota_headers(submission.key.account, now=clock.now()).items():
+    for name, value in (
+        funding_headers(jobs) | quota_headers(submission.key.account, now=clock.now())
+    ).items():
         response.headers[name] = value
     if submission.is_repeat:
         response.headers["Idempotent-Replayed"] = "true"

@@ -29,6 +29,8 @@ from apps.apikeys.choices import Scope
 from apps.apikeys.models import ApiKey
 from apps.artifacts.links import artifact_url
 from apps.artifacts.models import Artifact
+from apps.billing.ledger.selectors import balances
+from apps.billing.money import MICRO_PER_USD
 from apps.core import clock
 from apps.core.errors import InvalidField, NotFound
 from apps.generation.asset_pages import list_made
@@ -189,16 +191,25 @@ class RequestCountView(GeneralView):
 
 
 class WalletView(GeneralView):
-    """What is left of the day: accounts here have calls, not money."""
+    """What is left: of the wallet and of credit, or of the day's calls where money plays no part."""
 
     def act(self, key: ApiKey, values: Values) -> Json:
         entitlements = get_entitlements(account=key.account)
+        if not isinstance(entitlements.included_calls_per_month, Unlimited):
+            return {"status": "success", "data": _money(key)}
         usage = get_usage(account=key.account, entitlements=entitlements, now=clock.now())
         balance: int | str = "unlimited" if isinstance(usage.remaining, Unlimited) else usage.remaining
         return {"status": "success", "data": {"balance": balance, "currency": CALLS}}
 
 
 CALLS: Final = "calls"
+DOLLARS: Final = "USD"
+
+
+def _money(key: ApiKey) -> Json:
+    """Dollars, as a number: JSON's, exact to the micro-dollar for any balance there will be."""
+    have = balances(key.account, clock.now())
+    return {"balance": (have.wallet_micro + have.promo_micro) / MICRO_PER_USD, "currency": DOLLARS}
 
 
 class SubscriptionsView(GeneralView):
@@ -212,7 +223,7 @@ class SubscriptionsView(GeneralView):
                 {
                     "plan": plan.plan_code,
                     "status": "active",
-                    "calls_per_day": _limit(plan.calls_per_day),
+                    "calls_per_day": _limit(plan.daily_calls),
                     "queue_depth": _limit(plan.queue_depth),
                     "max_samples": plan.max_samples,
                     "features": sorted(plan.kinds),

@@ -18,7 +18,7 @@ from apps.api.modelslab.offers import TEXT_TO_IMAGE
 from apps.api.modelslab.readers import shown
 from apps.api.modelslab.translation.asked import Endpoint, renamed
 from apps.api.modelslab.translation.translate import translate
-from apps.api.quota_headers import quota_headers
+from apps.api.quota_headers import funding_headers, quota_headers
 from apps.api.readers import is_unset
 from apps.api.views import DialectView
 from apps.apikeys.choices import Scope
@@ -63,14 +63,15 @@ class GenerationView(ModelsLabView):
         claim = _claim(http)
         earlier = find_record(account_id=key.account_id, claim=claim) if claim else None
         answered = stored_response(earlier) if earlier else None
-        if answered is not None:
-            return self._answer(key, answered, is_replay=True)
         job = earlier.job if earlier else None
-        rendered = self._render(job or self._submit(key, fields, claim))
+        if answered is not None:
+            return self._answer(key, job, answered, is_replay=True)
+        job = job or self._submit(key, fields, claim)
+        rendered = self._render(job)
         if claim is None:
-            return self._answer(key, rendered, is_replay=False)
+            return self._answer(key, job, rendered, is_replay=False)
         kept = store_response(account_id=key.account_id, key=claim.key, response=rendered)
-        return self._answer(key, kept, is_replay=kept is not rendered)
+        return self._answer(key, job, kept, is_replay=kept is not rendered)
 
     def _submit(self, key: ApiKey, fields: JsonObject, claim: IdempotencyClaim | None) -> GenerationJob:
         now = clock.now()
@@ -99,8 +100,10 @@ class GenerationView(ModelsLabView):
             body = _ended_body(job)
         return StoredResponse(status=200, content_type=JSON_TYPE, body=json_bytes(body))
 
-    def _answer(self, key: ApiKey, answer: StoredResponse, *, is_replay: bool) -> HttpResponse:
-        headers = quota_headers(key.account, now=clock.now())
+    def _answer(
+        self, key: ApiKey, job: GenerationJob | None, answer: StoredResponse, *, is_replay: bool
+    ) -> HttpResponse:
+        headers = quota_headers(key.account, now=clock.now()) | funding_headers([job] if job else [])
         if is_replay:
             headers["Idempotent-Replayed"] = "true"
         return HttpResponse(

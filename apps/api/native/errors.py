@@ -25,6 +25,22 @@ OR = " or "
 """Between the names of fields of which one is wanted."""
 
 
+class CsrfRefused(DomainError):
+    """A browser sent a session along with a request that no page of ours made."""
+
+    code = "csrf_refused"
+    http_status = 403
+    message = "The page is too old or of another site: reload the portal and try again."
+
+
+class RoleMissing(DomainError):
+    """The member is signed in, and may not do this for the account."""
+
+    code = "role_missing"
+    http_status = 403
+    message = "Your role {role} does not include {permission}; ask an owner or administrator of the account."
+
+
 class FieldRefused(InvalidField):
     """A refusal of one value, wherever in the body it stands."""
 

@@ -16,7 +16,6 @@ from django.http.multipartparser import MultiPartParserError
 from rest_framework.request import Request
 
 from apps.api.bodies import JsonObject, read_fields
-from apps.api.callers import identify_caller
 from apps.api.native.forms import claim_of
 from apps.api.native.imports_events import import_events
 from apps.api.native.imports_fields import CREDENTIAL, ListQuery, read_import, read_list
@@ -52,7 +51,7 @@ class ImportsView(NativeView):
 
     def importer(self, http: HttpRequest) -> ApiKey:
         """A key that may import. Keys of operators need no second scope. Raises ScopeMissing."""
-        key = self.caller = identify_caller(http, {}, now=clock.now())
+        key = self.find_caller(http, {})
         if not is_admin(key):
             require_scope(key=key, scope=Scope.MODELS_WRITE)
         return key

@@ -20,6 +20,7 @@ from apps.api.native.prefer import Preference, read_preference
 from apps.api.native.render import job_path, job_summary, upload_body
 from apps.api.native.repeats import answer_once
 from apps.api.native.views import NativeView
+from apps.api.quota_headers import funding_headers
 from apps.apikeys.choices import Scope
 from apps.apikeys.models import ApiKey
 from apps.core import clock
@@ -149,7 +150,9 @@ def _created(
     *,
     is_replay: bool = False,
 ) -> HttpResponse:
-    headers = {"Location": job_path(job)} | (preference.headers if preference else {})
+    headers = (
+        {"Location": job_path(job)} | funding_headers([job]) | (preference.headers if preference else {})
+    )
     if is_replay:
         headers["Idempotent-Replayed"] = "true"
     return HttpResponse(answer.body, status=answer.status, content_type=answer.content_type, headers=headers)

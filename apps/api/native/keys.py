@@ -9,10 +9,10 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 
 from apps.api.bodies import read_fields
-from apps.api.callers import identify_caller
 from apps.api.native.keys_fields import read_key, read_list, renamed
 from apps.api.native.keys_render import key_body, usage_body
 from apps.api.native.models import json_response
+from apps.api.native.money_render import money_of
 from apps.api.native.views import NativeView
 from apps.apikeys.choices import Scope
 from apps.apikeys.delegation import access_key, issue_by_key, revoke_by_key
@@ -21,7 +21,7 @@ from apps.core import clock
 from apps.core.errors import InvalidField
 from apps.generation.selectors import count_open_jobs
 from apps.plans.selectors import get_entitlements
-from apps.quotas.selectors import get_usage, list_days
+from apps.quotas.selectors import get_key_caps, get_month, get_usage, list_budgets, list_days
 
 HISTORY_DAYS: Final = 30
 
@@ -35,7 +35,9 @@ class KeyListView(NativeView):
         limit, before = read_list(http.GET)
         now = clock.now()
         rows = list(
-            ApiKey.objects.filter(account_id=key.account_id, pk__lt=before).order_by("-pk")[: limit + 1]
+            ApiKey.objects.filter(account_id=key.account_id, is_portal=False, pk__lt=before).order_by("-pk")[
+                : limit + 1
+            ]
         )
         shown = rows[:limit]
         return json_response(
@@ -65,7 +67,7 @@ class KeyView(NativeView):
     def get(self, request: Request, key_id: str) -> HttpResponse:
         http = request._request
         if key_id == "current":
-            key = found = self.caller = identify_caller(http, {}, now=clock.now())
+            key = found = self.find_caller(http, {})
         else:
             key = self.identify(http, {}, Scope.KEYS_WRITE)
             found = access_key(maker=key, prefix=key_id)
@@ -88,6 +90,14 @@ class UsageView(NativeView):
         body = usage_body(
             account=account.slug,
             usage=get_usage(account=account, entitlements=entitlements, now=now),
+            month=get_month(account=account, entitlements=entitlements, now=now),
+            caps=get_key_caps(account=account, keys=[key], now=now)[key.pk],
+            budgets=[
+                each
+                for each in list_budgets(account=account, now=now)
+                if each.budget.api_key_id in (None, key.pk)
+            ],
+            money=money_of(account, now=now),
             entitlements=entitlements,
             open_jobs=count_open_jobs(account=account),
             days=list_days(account=account, now=now, count=HISTORY_DAYS),

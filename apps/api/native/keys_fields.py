@@ -68,6 +68,12 @@ KEY_FIELDS: Final[Table] = (
         "networks in CIDR form it works from; default: those of the asking key",
     ),
     Field("daily_cap", "daily_cap", Whole(lowest=0, highest=MAX_CAP), "most calls a day; default: none"),
+    Field(
+        "monthly_cap",
+        "monthly_cap",
+        Whole(lowest=0, highest=MAX_CAP),
+        "most calls a calendar month; default: none",
+    ),
 )
 
 LIST_PARAMETERS: Final[Mapping[str, tuple[int, str]]] = {
@@ -89,7 +95,7 @@ def read_key(fields: JsonObject) -> dict[str, Any]:  # Any: each value is what i
         values = read_table(KEY_FIELDS, given)
     except BadValue as error:
         raise FieldRefused(error.path, problem=str(error)) from None
-    unset = {"scopes": None, "expires_at": None, "daily_cap": None}
+    unset = {"scopes": None, "expires_at": None, "daily_cap": None, "monthly_cap": None}
     lists = {"allowed_checkpoints": (), "allowed_addresses": ()}
     return unset | lists | values
 

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TypedDict
 
+from apps.api.native.money_render import Money
 from apps.apikeys.models import ApiKey
 from apps.plans.entitlements import Entitlements, Limit, Unlimited
-from apps.quotas.selectors import DayUsage, Usage
+from apps.quotas import selectors as quota
+from apps.quotas.selectors import BudgetUsage, DayUsage, KeyCaps, MonthUsage, Usage
 
 
 class KeyBody(TypedDict):
@@ -21,6 +23,7 @@ class KeyBody(TypedDict):
     allowed_models: list[str]
     allowed_addresses: list[str]
     daily_cap: int | None
+    monthly_cap: int | None
     state: str
     is_current: bool
     created_at: str
@@ -44,6 +47,50 @@ class Calls(TypedDict):
     resets_at: str
 
 
+class Taken(TypedDict):
+    """How much of a limit is gone; null is without limit. `used` counts open requests, too."""
+
+    limit: int | None
+    used: int
+    remaining: int | None
+    resets_at: str
+
+
+class Month(TypedDict):
+    """The present calendar month of the account's time zone."""
+
+    calls: Taken
+    included: Taken
+    free_today: Taken
+
+
+class FairUse(TypedDict):
+    """Calls a month beyond which the account's share of the machine falls; nothing is refused for it."""
+
+    limit: int | None
+    exceeded: bool
+    weight: float
+    full_weight: float
+
+
+class KeyUsage(TypedDict):
+    """The caps of the key that asks; null where it has none."""
+
+    day: Taken | None
+    month: Taken | None
+
+
+class Spending(TypedDict):
+    """A monthly budget of the account, or of the key that asks; millionths of a US dollar."""
+
+    key: str | None
+    is_hard: bool
+    limit_micro: int
+    spent_micro: int
+    remaining_micro: int
+    resets_at: str
+
+
 class Queue(TypedDict):
     """Requests that are waiting or running; null is without limit."""
 
@@ -64,6 +111,11 @@ class UsageBody(TypedDict):
     account: str
     plan: str
     calls: Calls
+    month: Month
+    fair_use: FairUse
+    key: KeyUsage
+    budgets: list[Spending]
+    money: Money
     queue: Queue
     max_images: int
     kinds: list[str]
@@ -80,6 +132,7 @@ def key_body(key: ApiKey, *, asked_by: ApiKey, now: datetime) -> KeyBody:
         "allowed_models": list(key.allowed_checkpoints),
         "allowed_addresses": list(key.allowed_addresses),
         "daily_cap": key.daily_cap,
+        "monthly_cap": key.monthly_cap,
         "state": _state(key, now=now),
         "is_current": key.pk == asked_by.pk,
         "created_at": _iso(key.created_at) or "",
@@ -92,6 +145,10 @@ def usage_body(
     *,
     account: str,
     usage: Usage,
+    month: MonthUsage,
+    caps: KeyCaps,
+    budgets: Sequence[BudgetUsage],
+    money: Money,
     entitlements: Entitlements,
     open_jobs: int,
     days: Sequence[DayUsage],
@@ -107,10 +164,48 @@ def usage_body(
             "remaining": _limit(usage.remaining),
             "resets_at": _iso(usage.resets_at) or "",
         },
+        "month": {
+            "calls": _taken(month.calls),
+            "included": _taken(month.included),
+            "free_today": _taken(month.free_today),
+        },
+        "fair_use": {
+            "limit": _limit(month.fair_use_limit),
+            "exceeded": month.is_beyond_fair_use,
+            "weight": month.weight,
+            "full_weight": month.full_weight,
+        },
+        "key": {
+            "day": None if caps.day is None else _taken(caps.day),
+            "month": None if caps.month is None else _taken(caps.month),
+        },
+        "budgets": [_spending(each) for each in budgets],
+        "money": money,
         "queue": {"limit": _limit(entitlements.queue_depth), "open": open_jobs},
         "max_images": entitlements.max_samples,
         "kinds": sorted(entitlements.kinds),
         "days": [{"day": each.day.isoformat(), "calls": each.calls} for each in days],
+    }
+
+
+def _taken(part: quota.Taken) -> Taken:
+    return {
+        "limit": _limit(part.limit),
+        "used": part.used,
+        "remaining": _limit(part.remaining),
+        "resets_at": _iso(part.resets_at) or "",
+    }
+
+
+def _spending(found: BudgetUsage) -> Spending:
+    budget = found.budget
+    return {
+        "key": None if budget.api_key is None else budget.api_key.prefix,
+        "is_hard": budget.is_hard,
+        "limit_micro": budget.limit_micro,
+        "spent_micro": found.spent_micro,
+        "remaining_micro": found.remaining_micro,
+        "resets_at": _iso(found.resets_at) or "",
     }
 
 

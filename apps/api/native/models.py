@@ -11,7 +11,6 @@ from django.http.multipartparser import MultiPartParserError
 from rest_framework.request import Request
 
 from apps.api.bodies import read_body, read_fields
-from apps.api.callers import identify_caller
 from apps.api.json_bytes import json_bytes
 from apps.api.native.forms import claim_of
 from apps.api.native.models_fields import read_changes, read_list
@@ -52,7 +51,7 @@ class ModelsView(NativeView):
 
         Raises ScopeMissing for those they may merely use, NotFound for those they may not.
         """
-        key = self.caller = identify_caller(http, {}, now=clock.now())
+        key = self.find_caller(http, {})
         if is_operator(key):
             return _get(CatalogEntry.objects.live(), name), key
         require_scope(key=key, scope=Scope.MODELS_WRITE)

@@ -7,11 +7,14 @@ from collections.abc import Callable, Mapping
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from rest_framework.request import Request
 
+from apps.api.bodies import JsonObject
+from apps.api.callers import has_key
 from apps.api.json_bytes import json_bytes
 from apps.api.native import errors
 from apps.api.native.events import describe, job_events
 from apps.api.native.prefer import read_preference
 from apps.api.native.repeats import answer_once
+from apps.api.native.sessions import has_session, session_caller
 from apps.api.views import DialectView
 from apps.apikeys.choices import Scope
 from apps.apikeys.models import ApiKey
@@ -25,10 +28,26 @@ from apps.generation.waiting import wait_for_job
 
 
 class NativeView(DialectView):
-    """Base view of the native API. Keys come in headers or the query, never in bodies."""
+    """Base view of the native API. Keys come in headers or the query, never in bodies.
+
+    Members who are signed in to the portal need none: their session will do.
+    """
 
     def get_exception_handler(self) -> Callable[[Exception, object], HttpResponse | None]:
         return errors.handle
+
+    def perform_authentication(self, request: Request) -> None:
+        """Nothing: DRF would put nobody in the place of the session's user."""
+
+    def find_caller(self, request: HttpRequest, fields: JsonObject) -> ApiKey:
+        """A key counts before a session, which every request of a browser brings.
+
+        Raises ApiKeyMissing, ApiKeyInvalid, and what `session_caller` raises.
+        """
+        if not has_session(request) or has_key(request, fields):
+            return super().find_caller(request, fields)
+        self.caller = session_caller(request, now=clock.now())
+        return self.caller
 
     def access(self, http: HttpRequest, job_id: str, scope: Scope) -> GenerationJob:
         """The caller's job. Raises the refusals of `identify`, and NotFound."""

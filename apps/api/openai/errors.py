@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 INVALID: Final = "invalid_request_error"
 USER_ERROR: Final = "image_generation_user_error"
 SERVER_ERROR: Final = "server_error"
+BILLING_ERROR: Final = "billing_limit_user_error"
 # What the contract's own sample tells a refused caller to wait.
 DEFAULT_RETRY_S = 30
 DATABASE_RETRY_S = 5
@@ -75,6 +76,7 @@ ANSWERS: Final[Mapping[str, Answer]] = {
     "api_key_invalid": Answer(status=401, code="invalid_api_key"),
     "checkpoint_not_found": Answer(status=404, code="model_not_found", param="model"),
     "checkpoint_not_allowed": Answer(status=403, code="model_not_found", param="model"),
+    "model_not_in_plan": Answer(status=403, code="model_not_found", param="model"),
     "model_disabled": Answer(status=403, param="model"),
     "model_not_found": Answer(status=404),
     "lora_not_found": Answer(status=404, param="loras"),
@@ -83,6 +85,16 @@ ANSWERS: Final[Mapping[str, Answer]] = {
     "prompt_blocked": Answer(status=400, type=USER_ERROR, code="content_policy_violation", param="prompt"),
     "daily_quota_exhausted": Answer(
         status=429, type="insufficient_quota", code="insufficient_quota", is_final=True
+    ),
+    "monthly_quota_exhausted": Answer(
+        status=429, type="insufficient_quota", code="insufficient_quota", is_final=True
+    ),
+    # As they answer whoever has run out of credits, and whoever has reached the limit of a month.
+    "payment_required": Answer(
+        status=429, type="insufficient_quota", code="insufficient_quota", is_final=True
+    ),
+    "budget_exhausted": Answer(
+        status=400, type=BILLING_ERROR, code="billing_hard_limit_reached", is_final=True
     ),
     "queue_full": Answer(status=429, type="requests", code="rate_limit_exceeded"),
     "idempotency_mismatch": Answer(status=409, is_final=True),
@@ -151,7 +163,8 @@ def _domain_refusal(error: DomainError) -> HttpResponse:
     answer = answer_to(error)
     retry_after_s = error.retry_after_s
     message = KEY_MISSING if isinstance(error, ApiKeyMissing) else _sentence(str(error))
-    if retry_after_s is None and answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+    is_passing = answer.status == HTTPStatus.TOO_MANY_REQUESTS and not answer.is_final
+    if retry_after_s is None and is_passing:
         retry_after_s = DEFAULT_RETRY_S
     return refusal(message, answer, own_code=error.code, retry_after_s=retry_after_s)
 

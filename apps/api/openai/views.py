@@ -21,7 +21,7 @@ from apps.api.openai.outcomes import ClientGone, expired_images, follow, require
 from apps.api.openai.render import images_body, options_for
 from apps.api.openai.stream import image_events
 from apps.api.openai.translation import Asked, read_asked, renamed, take_asked, translate
-from apps.api.quota_headers import quota_headers
+from apps.api.quota_headers import funding_headers, quota_headers
 from apps.api.views import DialectView
 from apps.apikeys.choices import Scope
 from apps.apikeys.models import ApiKey
@@ -155,7 +155,7 @@ def _finished_body(http: HttpRequest, accepted: Accepted) -> Mapping[str, object
 
 def _headers(accepted: Accepted) -> dict[str, str]:
     """What the body has no place for."""
-    headers = quota_headers(accepted.key.account, now=clock.now())
+    headers = quota_headers(accepted.key.account, now=clock.now()) | funding_headers([accepted.job])
     headers["X-Darkroom-Job"] = str(accepted.job.pk)
     headers["X-Darkroom-Tier"] = accepted.job.resolved.tier.value
     if accepted.is_replay:

@@ -13,6 +13,7 @@ from apps.api.a1111.options import FIXED, OPTIONS
 from apps.api.a1111.urls import MOVED
 from apps.api.readers import Reader, shown
 from apps.api.reference import a1111_examples as examples
+from apps.api.reference.headers import FUNDING
 from apps.api.reference.operations import IDEMPOTENCY, PIXEL, JsonSchema, Parameter, Said, ok
 from apps.api.reference.routes import Route
 from apps.api.reference.shapes import shape_of
@@ -24,7 +25,7 @@ TAGS: Final[Mapping[str, str]] = {
     IMAGES: "Paths and bodies of stable-diffusion-webui and of its ControlNet extension.",
     LISTS: "What clients ask for besides: models, samplers, options, progress.",
 }
-MAKING: Final = (400, 401, 403, 404, 409, 410, 413, 422, 429, 500, 503, 504)
+MAKING: Final = (400, 401, 402, 403, 404, 409, 410, 413, 422, 429, 500, 503, 504)
 ACTING: Final = (400, 401, 403, 413, 422, 500, 503)
 READING: Final = (401, 403, 503)
 PICTURE: Final = {"type": "string", "description": "A picture as base64."}
@@ -69,7 +70,7 @@ def _rows(table: Mapping[str, tuple[Reader, object]]) -> dict[str, JsonSchema]:
 
 def _making(summary: str, body: JsonSchema, example: object, **more: Any) -> Said:  # Any: fields of Said
     refusals: tuple[int, ...] = more.pop("refusals", MAKING)
-    headers = ("X-Darkroom-Job", "Idempotent-Replayed")
+    headers = ("X-Darkroom-Job", *FUNDING, "Idempotent-Replayed")
     return Said(
         summary=summary,
         scope=Scope.IMAGES_GENERATE,

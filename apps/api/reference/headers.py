@@ -15,6 +15,8 @@ QUOTA: Final = (
     "X-RateLimit-Reset",
 )
 """Of whatever asks for images, unless the plan has no daily limit."""
+FUNDING: Final = ("Darkroom-Funding", "Darkroom-Price-Micro")
+"""Of whatever was accepted."""
 
 _WHOLE: Final = {"type": "integer", "minimum": 0}
 _TEXT: Final = {"type": "string"}
@@ -40,6 +42,16 @@ HEADERS: Final[Mapping[str, Mapping[str, Any]]] = {  # Any: OpenAPI
         "description": "Seconds until the count begins anew; of a refusal, until it may be sent again.",
         "schema": _WHOLE,
         "example": 41280,
+    },
+    "Darkroom-Funding": {
+        "description": "What pays: plan, daily_free, promo, wallet or pay_as_you_go.",
+        "schema": _TEXT,
+        "example": "wallet",
+    },
+    "Darkroom-Price-Micro": {
+        "description": "What it costs once it is delivered, in millionths of a US dollar; 0 is nothing.",
+        "schema": _WHOLE,
+        "example": 2000,
     },
     "Retry-After": {"description": "Seconds to wait before the next try.", "schema": _WHOLE, "example": 30},
     "Location": {"description": "Where to look after it.", "schema": _TEXT, "example": "/v1/jobs/1024"},

@@ -15,9 +15,9 @@ from typing import Final
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
-from pygments import highlight  # type: ignore[import-untyped]  # ships without types, as do its parts
-from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped]
-from pygments.lexers import get_lexer_by_name  # type: ignore[import-untyped]
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import get_lexer_by_name
 
 SAMPLE_LANGUAGES: Final = {"curl": "curl", "python": "Python", "javascript": "JavaScript"}
 """Of blocks of code -> what their tab says."""

@@ -24,6 +24,7 @@ from apps.api.modelslab.render import (
 )
 from apps.api.modelslab.translation.asked import Endpoint, Shape
 from apps.api.modelslab.views import FetchView, GenerationView
+from apps.api.reference.headers import FUNDING
 from apps.api.reference.modelslab_models import SAID as MODELS
 from apps.api.reference.modelslab_models import Asking, query_of
 from apps.api.reference.operations import FORM, IDEMPOTENCY, JSON, Answer, JsonSchema, Said, ok
@@ -48,6 +49,7 @@ _EARLIER: Final = re.compile(r"/api/(?:v[345]/|v[67]/(?:images/text2img/text2img
 _IMAGES: Final = re.compile(r"/api/v[67]/(?:images|realtime|image_editing|faceswap|fetch)")
 _SERVER: Final = re.compile(r"(/api/v1/enterprise)/([\w-]+)/(.+)")
 USUAL: Final = (400, 401, 403, 404, 409, 413, 429, 503)
+MAKING: Final = (400, 401, 402, 403, 404, 409, 413, 429, 503)
 PNG_LINK: Final = "https://darkroom.example/media/1792065600.Zm94/generations/7d0c…-0.png"
 SUCCESS: Final = {
     "status": "success",
@@ -119,8 +121,8 @@ SAID: Final[Mapping[type, Asking]] = {
         },
     ),
     general.WalletView: Asking(
-        "What is left of the day",
-        {"status": "success", "data": {"balance": 993, "currency": "calls"}},
+        "What is left of wallet and credit, in dollars; of the day's calls where no money is needed",
+        {"status": "success", "data": {"balance": 4.998, "currency": "USD"}},
         overrides={"data": {"type": "object", "required": ["balance", "currency"]}},
     ),
     general.SubscriptionsView: Asking(
@@ -226,9 +228,9 @@ def _generation(route: Route) -> Said:
             "Done (`success`), on its way (`processing`), or ended without images (`error`): see `status`.",
             schema={"anyOf": bodies},
             example=example,
-            headers=("Idempotent-Replayed",),
+            headers=(*FUNDING, "Idempotent-Replayed"),
         ),
-        refusals=USUAL,
+        refusals=MAKING,
     )
 
 

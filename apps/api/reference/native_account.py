@@ -54,11 +54,18 @@ KEY: Final = {
     "allowed_models": [],
     "allowed_addresses": [],
     "daily_cap": None,
+    "monthly_cap": None,
     "state": "active",
     "is_current": False,
     "created_at": "2026-03-01T08:00:00.000000Z",
     "expires_at": None,
     "last_used_at": None,
+}
+MONTH_UNLIMITED: Final = {
+    "limit": None,
+    "used": 419,
+    "remaining": None,
+    "resets_at": "2026-04-01T00:00:00.000000Z",
 }
 USAGE: Final = {
     "account": "studio",
@@ -69,6 +76,32 @@ USAGE: Final = {
         "reserved": 0,
         "remaining": 993,
         "resets_at": "2026-03-03T00:00:00.000000Z",
+    },
+    "month": {
+        "calls": MONTH_UNLIMITED,
+        "included": {**MONTH_UNLIMITED, "limit": 10_000, "remaining": 9_581},
+        "free_today": {"limit": 0, "used": 0, "remaining": 0, "resets_at": "2026-03-03T00:00:00.000000Z"},
+    },
+    "fair_use": {"limit": None, "exceeded": False, "weight": 2.0, "full_weight": 2.0},
+    "key": {"day": None, "month": None},
+    "budgets": [
+        {
+            "key": None,
+            "is_hard": True,
+            "limit_micro": 50_000_000,
+            "spent_micro": 12_000,
+            "remaining_micro": 49_988_000,
+            "resets_at": "2026-04-01T00:00:00.000000Z",
+        }
+    ],
+    "money": {
+        "currency": "usd",
+        "wallet_micro": 4_988_000,
+        "promo_micro": 0,
+        "held_micro": 0,
+        "owed_micro": 0,
+        "spent_micro": 12_000,
+        "keys": [{"key": "ab12cd34", "calls": 6, "images": 6, "price_micro": 12_000}],
     },
     "queue": {"limit": 50, "open": 0},
     "max_images": 4,

@@ -10,6 +10,7 @@ from apps.api.native.jobs_fields import EXAMPLES
 from apps.api.native.jobs_fields import describe as describe_jobs
 from apps.api.native.jobs_list import LIMIT, MAX_LIMIT, PARAMETERS
 from apps.api.native.views import CancelView, EventsView, JobView
+from apps.api.reference.headers import FUNDING
 from apps.api.reference.operations import (
     EVENTS,
     FORM,
@@ -66,7 +67,16 @@ WAITING: Final = {
     "eta_s": 12.5,
     "timeline": [],
 }
-ESTIMATE: Final = {"seconds": 4.2, "calls": 1, "images": 1, "pixels": 262_144}
+ESTIMATE: Final = {
+    "seconds": 4.2,
+    "calls": 1,
+    "images": 1,
+    "pixels": 262_144,
+    "price_micro": 2_000,
+    "currency": "usd",
+    "funding": "wallet",
+    "balance_after_micro": 4_998_000,
+}
 UPLOAD: Final = {
     "id": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     "width": 512,
@@ -83,7 +93,7 @@ STREAM: Final = (
     'event: done\nid: 0.20.succeeded.0\ndata: {"id":1024,"state":"succeeded"}\n\n'
 )
 _BODIES: Final = describe_jobs()
-_MADE: Final = ("Location", "Preference-Applied", "Idempotent-Replayed")
+_MADE: Final = ("Location", *FUNDING, "Preference-Applied", "Idempotent-Replayed")
 PREFER: Final = Parameter(
     name="Prefer",
     place="header",
@@ -144,7 +154,7 @@ SAID: Final[Mapping[tuple[type, str], Said]] = {
             200: _job("Ended while you waited.", DONE, *_MADE),
             202: _job("Accepted.", WAITING, *_MADE),
         },
-        refusals=(400, 401, 403, 404, 409, 413, 429, 503),
+        refusals=(400, 401, 402, 403, 404, 409, 413, 429, 503),
     ),
     (EstimateView, "post"): Said(
         summary="What a job would take and cost",

@@ -10,6 +10,7 @@ from apps.api.openai.fields import describe as describe_bodies
 from apps.api.openai.models_views import Model, ModelListView, ModelView
 from apps.api.openai.render import Image, Usage
 from apps.api.openai.views import ImagesView
+from apps.api.reference.headers import FUNDING
 from apps.api.reference.operations import FORM, IDEMPOTENCY, JSON, PIXEL, Said, ok
 from apps.api.reference.routes import Route
 from apps.api.reference.typed import schema_of
@@ -93,7 +94,7 @@ def _making(endpoint: str) -> Said:
             "The images, however long they take.",
             schema=_BODY,
             example=IMAGES,
-            headers=("X-Darkroom-Job", "X-Darkroom-Tier", "Idempotent-Replayed"),
+            headers=("X-Darkroom-Job", "X-Darkroom-Tier", *FUNDING, "Idempotent-Replayed"),
         ),
         refusals=(400, 401, 403, 404, 409, 413, 429, 500, 503),
     )

@@ -42,6 +42,11 @@ STATUSES: Final[Mapping[int, Refusal]] = {
         "The API key is not valid.",
         ("WWW-Authenticate",),
     ),
+    402: Refusal(
+        "Nothing pays for it: top up the wallet, raise the budget or choose another plan.",
+        "payment_required",
+        "Insufficient credits: this request costs $0.002. Top up your wallet or upgrade your plan.",
+    ),
     403: Refusal(
         "The key or the plan does not allow it.",
         "scope_missing",

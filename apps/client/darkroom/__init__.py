@@ -16,6 +16,7 @@ from darkroom.errors import ModelNotFound as ModelNotFound
 from darkroom.errors import ModelNotInstalled as ModelNotInstalled
 from darkroom.errors import NotFound as NotFound
 from darkroom.errors import NotReachable as NotReachable
+from darkroom.errors import PaymentRequired as PaymentRequired
 from darkroom.errors import PermissionDenied as PermissionDenied
 from darkroom.errors import QueueFull as QueueFull
 from darkroom.errors import QuotaExceeded as QuotaExceeded

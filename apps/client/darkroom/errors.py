@@ -7,12 +7,13 @@ DarkroomError
 ├─ Refused                 the server said no; has `status`, `code`, `problems`, `request_id`
 │  ├─ AuthenticationError  401
 │  ├─ PermissionDenied     403
-│  ├─ NotFound             404
+│  ├─ NotFound             404, 410
 │  ├─ InvalidRequest       400, 413, 422; has `field`
 │  │  ├─ ModelNotFound     a name that the catalogue does not have
 │  │  ├─ ModelNotInstalled weights that the operator has to import
 │  │  └─ ContentRefused    the rules of the server or of the account
 │  ├─ Conflict             409
+│  ├─ PaymentRequired      402: nothing pays for it, or a budget is used up
 │  ├─ QuotaExceeded        429: the day's calls are used up
 │  ├─ QueueFull            429: too many open jobs
 │  └─ ServerFault          5xx
@@ -134,6 +135,10 @@ class QuotaExceeded(Refused):
     """The day's calls are used up; `retry_after_s` says when the next day begins."""
 
 
+class PaymentRequired(Refused):
+    """Nothing pays for it, or a budget of the month is used up; the message says which."""
+
+
 class QueueFull(Refused):
     """The account has as many open jobs as its plan allows."""
 
@@ -178,6 +183,7 @@ BY_CODE: Final[Mapping[str, type[Refused]]] = {
     "lora_not_found": ModelNotFound,
     "model_not_found": ModelNotFound,
     "model_not_installed": ModelNotInstalled,
+    "monthly_quota_exhausted": QuotaExceeded,
     "prompt_blocked": ContentRefused,
     "queue_full": QueueFull,
     "vae_not_found": ModelNotFound,
@@ -186,8 +192,10 @@ BY_CODE: Final[Mapping[str, type[Refused]]] = {
 BY_STATUS: Final[Mapping[int, type[Refused]]] = {
     400: InvalidRequest,
     401: AuthenticationError,
+    402: PaymentRequired,
     403: PermissionDenied,
     404: NotFound,
+    410: NotFound,
     409: Conflict,
     413: InvalidRequest,
     422: InvalidRequest,

@@ -640,6 +640,8 @@ class KeyFields(TypedDict, total=False):
     """Networks in CIDR form it works from; default: those of the asking key."""
     daily_cap: int
     """Most calls a day; default: none."""
+    monthly_cap: int
+    """Most calls a calendar month; default: none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -742,6 +744,10 @@ class Estimate(Body):
     images: int = 0
     pixels: int = 0
     seconds: float = 0.0
+    price_micro: int = 0
+    currency: str = ""
+    funding: str | None = None
+    balance_after_micro: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -836,6 +842,7 @@ class Key(Body):
     allowed_models: tuple[str, ...] = ()
     allowed_addresses: tuple[str, ...] = ()
     daily_cap: int | None = None
+    monthly_cap: int | None = None
     state: str = ""
     is_current: bool = False
     created_at: str = ""
@@ -854,6 +861,7 @@ class IssuedKey(Body):
     allowed_models: tuple[str, ...] = ()
     allowed_addresses: tuple[str, ...] = ()
     daily_cap: int | None = None
+    monthly_cap: int | None = None
     state: str = ""
     is_current: bool = False
     created_at: str = ""
@@ -871,6 +879,78 @@ class Calls(Body):
     reserved: int = 0
     remaining: int | None = None
     resets_at: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken(Body):
+    """How much of a limit is gone; null is without limit. `used` counts open requests, too."""
+
+    limit: int | None = None
+    used: int = 0
+    remaining: int | None = None
+    resets_at: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Month(Body):
+    """The present calendar month of the account's time zone."""
+
+    calls: Taken = field(default_factory=lambda: Taken())
+    included: Taken = field(default_factory=lambda: Taken())
+    free_today: Taken = field(default_factory=lambda: Taken())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FairUse(Body):
+    """Calls a month beyond which the account's share of the machine falls; nothing is refused for it."""
+
+    limit: int | None = None
+    exceeded: bool = False
+    weight: float = 0.0
+    full_weight: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyUsage(Body):
+    """The caps of the key that asks; null where it has none."""
+
+    day: Taken | None = None
+    month: Taken | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spending(Body):
+    """A monthly budget of the account, or of the key that asks; millionths of a US dollar."""
+
+    key: str | None = None
+    is_hard: bool = False
+    limit_micro: int = 0
+    spent_micro: int = 0
+    remaining_micro: int = 0
+    resets_at: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeySpending(Body):
+    """Delivered this calendar month with one key; null is of calls without one."""
+
+    key: str | None = None
+    calls: int = 0
+    images: int = 0
+    price_micro: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Money(Body):
+    """Millionths of a US dollar. `spent_micro` is of what was delivered this calendar month."""
+
+    currency: str = ""
+    wallet_micro: int = 0
+    promo_micro: int = 0
+    held_micro: int = 0
+    owed_micro: int = 0
+    spent_micro: int = 0
+    keys: tuple[KeySpending, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -896,6 +976,11 @@ class Usage(Body):
     account: str = ""
     plan: str = ""
     calls: Calls = field(default_factory=lambda: Calls())
+    month: Month = field(default_factory=lambda: Month())
+    fair_use: FairUse = field(default_factory=lambda: FairUse())
+    key: KeyUsage = field(default_factory=lambda: KeyUsage())
+    budgets: tuple[Spending, ...] = ()
+    money: Money = field(default_factory=lambda: Money())
     queue: Queue = field(default_factory=lambda: Queue())
     max_images: int = 0
     kinds: tuple[str, ...] = ()

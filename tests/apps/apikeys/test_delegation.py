@@ -38,6 +38,7 @@ def limits_of(clock: FrozenClock) -> dict[str, dict[str, Any]]:
         "allowed_checkpoints": {"allowed_checkpoints": ["tiny"]},
         "allowed_addresses": {"allowed_addresses": ["10.0.0.0/8"]},
         "daily_cap": {"daily_cap": 5},
+        "monthly_cap": {"monthly_cap": 5},
     }
 
 
@@ -46,6 +47,7 @@ WIDER: dict[str, Callable[[FrozenClock], Any]] = {
     "allowed_checkpoints": lambda clock: ["tiny", "sdxl"],
     "allowed_addresses": lambda clock: ["10.0.0.0/8", "192.168.0.0/16"],
     "daily_cap": lambda clock: 6,
+    "monthly_cap": lambda clock: 6,
 }
 
 
@@ -56,6 +58,7 @@ WIDER: dict[str, Callable[[FrozenClock], Any]] = {
         ("allowed_checkpoints", "may use other models"),
         ("allowed_addresses", "works from other networks"),
         ("daily_cap", "may make more calls a day"),
+        ("monthly_cap", "may make more calls a month"),
     ],
 )
 @pytest.mark.parametrize("is_limited", [False, True])
@@ -70,7 +73,9 @@ def test_a_limited_key_ends_none_with_a_wider_limit(
     assert not ApiKey.objects.exclude(revoked_at=None).exists()
 
 
-@pytest.mark.parametrize("limit", ["expires_at", "allowed_checkpoints", "allowed_addresses", "daily_cap"])
+@pytest.mark.parametrize(
+    "limit", ["expires_at", "allowed_checkpoints", "allowed_addresses", "daily_cap", "monthly_cap"]
+)
 def test_a_limited_key_ends_its_equals_and_itself(cast: Cast, clock: FrozenClock, limit: str) -> None:
     maker = make_key(cast.account, **limits_of(clock)[limit]).key
     equal = make_key(cast.account, **limits_of(clock)[limit]).key

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.core.cache import cache
+from django.core.cache import caches
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -304,7 +304,7 @@ def test_the_search_vector_never_leaves_the_database(cast: Cast) -> None:
 def test_only_totals_of_many_entries_are_remembered(
     cast: Cast, monkeypatch: pytest.MonkeyPatch, many: int, expected: int
 ) -> None:
-    cache.clear()
+    caches["process"].clear()
     monkeypatch.setattr("apps.catalog.search.MANY", many)
     entries = CatalogEntry.objects.filter(name__startswith="count-")
     for index in range(3):
@@ -316,4 +316,4 @@ def test_only_totals_of_many_entries_are_remembered(
     assert total() == 3
     make_checkpoint("count-3")
     assert total() == expected
-    cache.clear()
+    caches["process"].clear()

@@ -66,7 +66,11 @@ def test_an_empty_database_becomes_ready(db: None, clock: FrozenClock, starter: 
         128,
     )
     assert set(checkpoint.defaults) == {"steps", "guidance_scale", "sampler", "negative_prompt"}
-    assert list(Plan.objects.values_list("code", "is_default")) == [("free", True), ("internal", False)]
+    offered = ["free", "payg", "standard", "unlimited", "premium", "enterprise"]
+    assert sorted(Plan.objects.values_list("code", flat=True)) == sorted([*offered, "internal"])
+    assert [plan.code for plan in Plan.objects.filter(is_default=True)] == ["free"]
+    prices = dict(Plan.objects.filter(is_public=True).values_list("code", "price_micro"))
+    assert [prices[code] // 1_000_000 for code in offered] == [0, 0, 47, 29, 199, 299]
 
 
 def test_a_second_run_changes_nothing(db: None, clock: FrozenClock, starter: Path, tmp_path: Path) -> None:
@@ -75,7 +79,7 @@ def test_a_second_run_changes_nothing(db: None, clock: FrozenClock, starter: Pat
     second = _bootstrap(tmp_path / "key")
     assert second == first | {"operator_password": None, "api_key": None}
     counts = [model.objects.count() for model in (Account, User, ApiKey, CatalogEntry, Plan)]
-    assert counts == [1, 1, 1, 1 + len(SHIPPED), 2]
+    assert counts == [1, 1, 1, 1 + len(SHIPPED), 7]
     assert AuditEvent.objects.count() == events
 
 

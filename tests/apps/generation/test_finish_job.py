@@ -70,6 +70,10 @@ def test_finishing_writes_state_images_charge_and_audit(studio: Studio, clock: F
         # Of the files.
         "pixels": 2 * 8 * 8,
         "checkpoint": "tiny",
+        "kind": "txt2img",
+        "funding": "plan",
+        "price_micro": 0,
+        "price_book_version": None,
         "at": clock.now(),
     }
     assert usage(studio.account) == (0, 1)

@@ -87,6 +87,12 @@ def test_an_accepted_request_becomes_one_queued_job(studio: Studio, clock: Froze
         "timings": {},
         "result": {},
         "webhook": None,
+        "funding": "plan",
+        "funding_period": None,
+        "price_micro": 0,
+        "price_book_version": None,
+        "max_parallel": None,
+        "keep_days": None,
         "error_code": "",
         "error_message": "",
     }

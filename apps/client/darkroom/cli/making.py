@@ -6,6 +6,7 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -20,7 +21,7 @@ from darkroom.jobs import checked
 from darkroom.kinds import KINDS, KindRow
 from darkroom.records import Job
 from darkroom.saving import write_new
-from darkroom.schema import JobFields, Kind
+from darkroom.schema import Estimate, JobFields, Kind
 from darkroom.sending import Flight
 
 STDOUT: Final = "-"
@@ -35,6 +36,14 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "text": ("text", "what to find"),
 }
 """Of arguments in front: name and meaning."""
+PAYERS: Final[Mapping[str, str]] = {
+    "plan": "your plan",
+    "daily_free": "your free calls of the day",
+    "promo": "your credit",
+    "wallet": "your wallet",
+    "pay_as_you_go": "your next invoice",
+}
+"""Of an estimate's funding."""
 
 
 def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:  # Any: argparse's private type
@@ -282,5 +291,16 @@ def run_estimate(arguments: argparse.Namespace, client: Darkroom, output: Output
             "calls": f"{made.calls} of the day's",
             "images": str(made.images),
             "pixels": f"{made.pixels / 1e6:.2f} million",
+            # Servers of before money said nothing of it.
+            **({"price": _price(made)} if made.currency else {}),
         }
     )
+
+
+def _price(made: Estimate) -> str:
+    """In dollars, exactly, and who pays."""
+    dollars = f"${Decimal(made.price_micro) / 1_000_000:,}"
+    if made.funding is None:
+        return f"{dollars}, and nothing pays for it: it would be refused"
+    payer = PAYERS.get(made.funding, made.funding)
+    return f"{dollars}, paid by {payer}" if made.price_micro else f"nothing, paid by {payer}"

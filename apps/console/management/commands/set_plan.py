@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from apps.console.terminal import TERMINAL, account_by_slug, plan_by_code
+from apps.console.terminal import TERMINAL, account_by_slug, plan_by_code, refusals_as_command_errors
 from apps.core import clock
 from apps.plans.services import set_plan
 
@@ -20,5 +20,6 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         account, plan = account_by_slug(options["account"]), plan_by_code(options["plan"])
-        set_plan(account=account, plan=plan, actor=TERMINAL, now=clock.now())
+        with refusals_as_command_errors():
+            set_plan(account=account, plan=plan, actor=TERMINAL, now=clock.now())
         self.stdout.write(f"{account.slug}: {plan.code}")

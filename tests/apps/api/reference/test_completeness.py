@@ -29,8 +29,11 @@ from tests.factories import make_key
 OPENAI_OR_OURS: Any = v1_urls.urlpatterns
 REFUSING = (A1111Unknown, ModelsLabUnknown, NativeUnknown, OpenAIUnknown, NotOfferedView)
 """What stands for all paths that are none, or for what is not offered."""
-PAGES = re.compile(r"/(?:$|docs|console|downloads/|v1/openapi\.json$|v1/models|media/\{rest\}$)")
-"""For people, about the API, before views that are told, or there to refuse."""
+PAGES = re.compile(
+    r"/(?:$|docs|console|downloads/|v1/openapi\.json$|v1/models|media/\{rest\}$"
+    r"|accounts/|portal|pricing$|language$|payments/)"
+)
+"""For people or for Stripe, about the API, before views that are told, or there to refuse."""
 VALUES = {
     "job_id": "1",
     "import_id": "1",

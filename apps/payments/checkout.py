@@ -1,0 +1,237 @@
+"""Sending customers to Stripe's pages: to buy a plan, to fill the wallet, to put a card on file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+
+from apps.accounts.models import Account
+from apps.audit import services as audit
+from apps.audit.refs import Ref
+from apps.billing.money import MICRO_PER_CENT, MICRO_PER_USD, format_usd, to_cents
+from apps.core.errors import Conflict, InvalidField
+from apps.payments.calls.catalogue import find_promotion_code
+from apps.payments.calls.sessions import (
+    card_session,
+    create_portal_session,
+    create_session,
+    expire_session,
+    plan_session,
+    top_up_session,
+)
+from apps.payments.catalogue import ensure_price
+from apps.payments.choices import UNFINISHED_CHECKOUTS, CheckoutKind, CheckoutState
+from apps.payments.connection import open_api
+from apps.payments.customers import ensure_customer, one_at_a_time
+from apps.payments.errors import PaymentRefused
+from apps.payments.models import Checkout
+from apps.payments.results import Redirect
+from apps.payments.stripe_api import StripeApi
+from apps.payments.subscribed import find_open_subscription, trial_days_for
+from apps.payments.tokens import require_token
+from apps.plans.models import Plan
+
+MIN_TOP_UP_MICRO: Final = 5 * MICRO_PER_USD
+MAX_TOP_UP_MICRO: Final = 10_000 * MICRO_PER_USD
+WhatToBuy = Callable[[StripeApi, Checkout], Mapping[str, Any]]
+"""Stripe's parameters (Any) for a visit."""
+
+
+def start_plan_checkout(
+    *,
+    account: Account,
+    plan: Plan,
+    actor: Ref,
+    token: str,
+    success_url: str,
+    cancel_url: str,
+    now: datetime,
+    promotion_code: str = "",
+) -> Redirect:
+    """A visit to Stripe that subscribes to `plan`. Two clicks, and two tabs, are one visit.
+
+    Raises Conflict when the account has a plan that Stripe bills already (`change_plan` is for that) or the
+    plan is not for sale, InvalidField, and what Stripe's calls raise.
+    """
+    api = open_api()
+    if plan.archived_at is not None or not plan.is_public or plan.price_micro <= 0:
+        raise Conflict(problem=f"The plan {plan.name} is not for sale.")
+    code_id = _promotion(api, promotion_code)
+    with one_at_a_time(account.pk):
+        if find_open_subscription(account) is not None:
+            raise Conflict(problem="This account pays for a plan already; change that one.")
+        price = ensure_price(api, plan=plan, now=now)
+        _settle_other_tabs(api, account=account, plan=plan, token=token, now=now)
+
+        def what(api: StripeApi, checkout: Checkout) -> Mapping[str, Any]:
+            return plan_session(
+                price_id=price.price_id,
+                key=checkout.key,
+                trial_days=trial_days_for(account=account, plan=plan),
+                promotion_code_id=code_id,
+                is_tax_on=api.config.is_tax_on,
+            )
+
+        draft = Checkout(account=account, token=token, kind=CheckoutKind.PLAN, plan=plan, created_at=now)
+        return _visit(api, draft, what, urls=(success_url, cancel_url), actor=actor, now=now)
+
+
+def _promotion(api: StripeApi, code: str) -> str | None:
+    if not code:
+        return None
+    found = find_promotion_code(api, code.strip()[:100])
+    if found is None:
+        raise InvalidField(field="promotion_code", problem="is unknown or has expired")
+    return found
+
+
+def _settle_other_tabs(api: StripeApi, *, account: Account, plan: Plan, token: str, now: datetime) -> None:
+    """An unfinished visit for another plan ends; one for the same plan is taken over under our token."""
+    unfinished = Checkout.objects.filter(
+        account=account, kind=CheckoutKind.PLAN, state__in=UNFINISHED_CHECKOUTS
+    ).exclude(token=token)
+    for other in unfinished:
+        if other.plan_id == plan.pk and not Checkout.objects.filter(account=account, token=token).exists():
+            Checkout.objects.filter(pk=other.pk).update(token=token)
+            continue
+        _expire(api, other, now=now)
+
+
+def _expire(api: StripeApi, checkout: Checkout, *, now: datetime) -> None:
+    """Raises Conflict for a visit that has just been paid."""
+    if checkout.session_id:
+        try:
+            expire_session(api, checkout.session_id)
+        except PaymentRefused as refusal:
+            raise Conflict(
+                problem="Another window has just bought a plan; wait a moment and reload this page."
+            ) from refusal
+    Checkout.objects.filter(pk=checkout.pk, state__in=UNFINISHED_CHECKOUTS).update(
+        state=CheckoutState.EXPIRED, ended_at=now
+    )
+
+
+def start_top_up(
+    *,
+    account: Account,
+    amount_micro: int,
+    actor: Ref,
+    token: str,
+    success_url: str,
+    cancel_url: str,
+    now: datetime,
+) -> Redirect:
+    """A visit to Stripe that fills the wallet. Two clicks are one visit. Raises as `start_plan_checkout`.
+
+    No tax is added: credit is not a supply yet, it is taxed by what it is spent on.
+    """
+    api = open_api()
+    require_top_up(amount_micro)
+    cents = to_cents(amount_micro).cents
+
+    def what(api: StripeApi, checkout: Checkout) -> Mapping[str, Any]:
+        return top_up_session(cents=cents, key=checkout.key)
+
+    with one_at_a_time(account.pk):
+        draft = Checkout(
+            account=account, token=token, kind=CheckoutKind.TOP_UP, amount_micro=amount_micro, created_at=now
+        )
+        return _visit(api, draft, what, urls=(success_url, cancel_url), actor=actor, now=now)
+
+
+def require_top_up(amount_micro: int, *, field: str = "amount") -> None:
+    """Raises InvalidField unless the amount is in whole cents and of a size that makes sense."""
+    if not MIN_TOP_UP_MICRO <= amount_micro <= MAX_TOP_UP_MICRO or amount_micro % MICRO_PER_CENT:
+        low, high = format_usd(MIN_TOP_UP_MICRO), format_usd(MAX_TOP_UP_MICRO)
+        raise InvalidField(field=field, problem=f"must be {low} to {high} in whole cents")
+
+
+def start_card_setup(
+    *, account: Account, actor: Ref, token: str, success_url: str, cancel_url: str, now: datetime
+) -> Redirect:
+    """A visit to Stripe that puts a card on file; pay as you go begins with it."""
+    api = open_api()
+
+    def what(api: StripeApi, checkout: Checkout) -> Mapping[str, Any]:
+        return card_session(key=checkout.key)
+
+    with one_at_a_time(account.pk):
+        draft = Checkout(account=account, token=token, kind=CheckoutKind.CARD, created_at=now)
+        return _visit(api, draft, what, urls=(success_url, cancel_url), actor=actor, now=now)
+
+
+def _visit(
+    api: StripeApi, draft: Checkout, what: WhatToBuy, *, urls: tuple[str, str], actor: Ref, now: datetime
+) -> Redirect:
+    """The visit of a token: begun, gone on with after a crash, or the one that is open."""
+    for field, url in zip(("success_url", "cancel_url"), urls, strict=True):
+        _require_own_url(url, field=field)
+    checkout = _claim_token(draft, actor=actor, now=now)
+    if checkout.state in (CheckoutState.COMPLETE, CheckoutState.EXPIRED):
+        raise Conflict(problem="This form has been used; reload the page to start again.")
+    if checkout.url:
+        return Redirect(url=checkout.url)
+    customer = ensure_customer(api, account=checkout.account, now=now)
+    session = create_session(
+        api,
+        key=checkout.key,
+        customer_id=customer.customer_id or "",
+        success_url=urls[0],
+        cancel_url=urls[1],
+        what=what(api, checkout),
+    )
+    Checkout.objects.filter(pk=checkout.pk, state=CheckoutState.STARTING).update(
+        state=CheckoutState.OPEN, session_id=session.id, url=session.url
+    )
+    return Redirect(url=session.url)
+
+
+def _claim_token(draft: Checkout, *, actor: Ref, now: datetime) -> Checkout:
+    """The row of the token; raises Conflict when it was for something else."""
+    require_token(draft.token)
+    try:
+        with transaction.atomic(durable=True):
+            draft.save(force_insert=True)
+            audit.record(
+                "payments.checkout.started",
+                actor=actor,
+                subject=draft.ref,
+                account_id=draft.account_id,
+                data={
+                    "kind": str(draft.kind),
+                    "plan": draft.plan.code if draft.plan else None,
+                    "amount_micro": draft.amount_micro,
+                },
+                now=now,
+            )
+    except IntegrityError:
+        found = Checkout.objects.select_related("account").get(account=draft.account, token=draft.token)
+        asked = (draft.kind, draft.plan_id, draft.amount_micro)
+        if (found.kind, found.plan_id, found.amount_micro) != asked:
+            raise Conflict(
+                problem="This form was sent before with something else; reload the page."
+            ) from None
+        return found
+    return draft
+
+
+def _require_own_url(url: str, *, field: str) -> None:
+    """Stripe sends the browser there: it must be our own page, or others could borrow our name."""
+    own, given = urlsplit(settings.BASE_URL), urlsplit(url)
+    if (given.scheme, given.netloc) != (own.scheme, own.netloc):
+        raise InvalidField(field=field, problem=f"must begin with {settings.BASE_URL}")
+
+
+def open_portal(*, account: Account, return_url: str, now: datetime) -> Redirect:
+    """Stripe's page for cards, addresses and invoices of the account."""
+    api = open_api()
+    _require_own_url(return_url, field="return_url")
+    with one_at_a_time(account.pk):
+        customer = ensure_customer(api, account=account, now=now)
+    url = create_portal_session(api, customer_id=customer.customer_id or "", return_url=return_url)
+    return Redirect(url=url)

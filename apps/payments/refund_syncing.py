@@ -1,0 +1,195 @@
+"""Refunds and disputes that Stripe tells of. What was done there has happened, and is booked as it is.
+
+All money of the customer is written down first: what a wallet can give must not depend on the order of
+messages. Call within `one_at_a_time` of the account.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db import transaction
+
+from apps.audit import services as audit
+from apps.audit.refs import SYSTEM
+from apps.billing.ledger.errors import InsufficientFunds
+from apps.billing.ledger.payments import dispute, dispute_won, refund_payment
+from apps.billing.ledger.selectors import balances
+from apps.billing.ledger.services import refund_top_up
+from apps.core.db import require_transaction
+from apps.payments.calls.money import find_dispute, find_invoice_of_intent, list_intents, list_refunds
+from apps.payments.calls.sessions import PURPOSE, own_key
+from apps.payments.choices import SendState
+from apps.payments.invoicing import sync_invoice
+from apps.payments.mailing import tell_operators
+from apps.payments.models import Dispute, Payment, Refund, StripeCustomer
+from apps.payments.refund_books import put_back, reserve, tax_share
+from apps.payments.refund_sending import FAILED, write_own_refund
+from apps.payments.seen import DisputeSeen, RefundSeen
+from apps.payments.stripe_api import StripeApi
+from apps.payments.syncing import TOP_UP_PURPOSES, write_top_up
+
+BANK_HAS_IT = frozenset({"needs_response", "under_review", "lost", "won"})
+"""States of a dispute in which the bank took the money; inquiries (`warning_...`) take none."""
+
+
+def sync_refunds(api: StripeApi, *, row: StripeCustomer, intent_id: str, now: datetime) -> None:
+    """Every refund of one payment."""
+    payment = _payment_of_intent(api, row=row, intent_id=intent_id, now=now)
+    if payment is None:
+        return
+    for seen in sorted(list_refunds(api, intent_id), key=lambda each: (each.created, each.id)):
+        ours = Refund.objects.filter(payment=payment, key=own_key(seen.metadata)).first()
+        if ours is not None:
+            write_own_refund(ours, seen, now=now)
+        else:
+            _write_foreign(payment, seen, now=now)
+
+
+def _payment_of_intent(
+    api: StripeApi, *, row: StripeCustomer, intent_id: str, now: datetime
+) -> Payment | None:
+    """The payment's row, after all that this customer has paid is written down; None for none of ours."""
+    for seen in sorted(list_intents(api, row.customer_id or ""), key=lambda each: (each.created, each.id)):
+        if seen.metadata.get(PURPOSE) in TOP_UP_PURPOSES:
+            write_top_up(seen, account=row.account, now=now)
+    payment = Payment.objects.filter(intent_id=intent_id, account=row.account).first()
+    if payment is not None:
+        return payment
+    invoice_id = find_invoice_of_intent(api, intent_id)
+    if invoice_id:
+        sync_invoice(api, row=row, invoice_id=invoice_id, now=now)
+    return Payment.objects.filter(intent_id=intent_id, account=row.account).first()
+
+
+def _write_foreign(payment: Payment, seen: RefundSeen, *, now: datetime) -> None:
+    """A refund that somebody made at Stripe."""
+    refund = Refund.objects.filter(refund_id=seen.id).first()
+    if refund is None and seen.status not in FAILED:
+        refund = _book_foreign(payment, seen, now=now)
+    if refund is not None and seen.status in FAILED:
+        put_back(refund, reason=f"Stripe says the refund {seen.status}.", now=now)
+
+
+def _book_foreign(payment: Payment, seen: RefundSeen, *, now: datetime) -> Refund:
+    gross_micro = payment.net_micro + payment.tax_micro
+    net_micro = min(seen.amount_micro * payment.net_micro // gross_micro, seen.amount_micro)
+    with transaction.atomic(durable=True):
+        fresh = Payment.objects.select_for_update().get(pk=payment.pk)
+        # Stripe refunds whole cents of the gross amount: the tax takes its share, the rest is net.
+        tax_micro = min(tax_share(fresh, net_micro), seen.amount_micro)
+        refund = Refund(
+            payment=fresh,
+            refund_id=seen.id,
+            is_ours=False,
+            state=SendState.SENT,
+            net_micro=seen.amount_micro - tax_micro,
+            tax_micro=tax_micro,
+            due_at=now,
+            sent_at=seen.created,
+            created_at=seen.created,
+        )
+        reserve(refund)
+        refund.save(force_insert=True)
+        _book_what_happened(refund, now=now)
+        audit.record(
+            "payments.refund.heard_of",
+            actor=SYSTEM,
+            subject=fresh.ref,
+            account_id=fresh.account_id,
+            data={"refund": seen.id, "amount_micro": seen.amount_micro},
+            now=now,
+        )
+    return refund
+
+
+def _book_what_happened(refund: Refund, *, now: datetime) -> None:
+    """Part: out of the wallet as far as it goes; what has been spent already is our loss."""
+    require_transaction()
+    payment, key, memo = refund.payment, f"refund:{refund.refund_id}", "refund made at Stripe"
+    lost = refund.net_micro
+    if payment.is_top_up:
+        from_wallet = min(refund.net_micro, balances(payment.account, now).wallet_micro)
+        try:
+            with transaction.atomic():
+                if from_wallet:
+                    refund_top_up(
+                        account_id=payment.account_id, amount_micro=from_wallet, key=key, memo=memo, now=now
+                    )
+                    lost -= from_wallet
+        except InsufficientFunds:
+            # Spent at this very moment: all of it is our loss then.
+            lost = refund.net_micro
+    if lost:
+        Refund.objects.filter(pk=refund.pk).update(lost_micro=lost)
+        refund_payment(
+            account_id=payment.account_id,
+            net_micro=lost,
+            tax_micro=refund.tax_micro,
+            key=f"{key}:lost" if payment.is_top_up else key,
+            memo=memo,
+            now=now,
+        )
+
+
+def sync_dispute(api: StripeApi, *, row: StripeCustomer, dispute_id: str, now: datetime) -> None:
+    """What a bank took back, and gave again."""
+    seen = find_dispute(api, dispute_id)
+    if seen is None:
+        return
+    payment = _payment_of_intent(api, row=row, intent_id=seen.intent_id, now=now)
+    if payment is None:
+        return
+    with transaction.atomic(durable=True):
+        _mirror_dispute(payment, seen, now=now)
+        if seen.status in BANK_HAS_IT:
+            dispute(
+                account_id=payment.account_id,
+                amount_micro=seen.amount_micro,
+                key=f"dispute:{seen.id}",
+                memo=f"dispute: {seen.reason}",
+                of_top_up=payment.is_top_up,
+                now=now,
+            )
+        if seen.status == "won":
+            dispute_won(
+                account_id=payment.account_id,
+                amount_micro=seen.amount_micro,
+                key=f"dispute-won:{seen.id}",
+                memo="dispute won",
+                of_top_up=payment.is_top_up,
+                now=now,
+            )
+        tell_operators(
+            template="payments_dispute",
+            context={"account": row.account.slug, "payment": str(payment), "status": seen.status},
+            key=f"dispute:{seen.id}:{seen.status}",
+            now=now,
+        )
+
+
+def _mirror_dispute(payment: Payment, seen: DisputeSeen, *, now: datetime) -> None:
+    is_closed = seen.status in ("won", "lost", "warning_closed", "prevented")
+    row, is_new = Dispute.objects.get_or_create(
+        dispute_id=seen.id,
+        defaults={
+            "payment": payment,
+            "status": seen.status,
+            "reason": seen.reason,
+            "amount_micro": seen.amount_micro,
+            "opened_at": seen.created,
+            "closed_at": now if is_closed else None,
+        },
+    )
+    if not is_new and row.status != seen.status:
+        row.status, row.closed_at = seen.status, now if is_closed else None
+        row.save(update_fields=["status", "closed_at"])
+    if is_new:
+        audit.record(
+            "payments.dispute.opened",
+            actor=SYSTEM,
+            subject=payment.ref,
+            account_id=payment.account_id,
+            data={"dispute": seen.id, "reason": seen.reason, "amount_micro": seen.amount_micro},
+            now=now,
+        )

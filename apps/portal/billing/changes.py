@@ -1,0 +1,218 @@
+"""Which way an account gets from its plan to another, what that costs, and doing it.
+
+Decides nothing about money: Stripe's side is `apps.payments`, plans by invoice are `apps.plans`.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.utils.translation import gettext as _
+
+from apps.accounts.models import Account
+from apps.audit.refs import Ref
+from apps.core.errors import Conflict
+from apps.payments import services as payments
+from apps.payments.results import Redirect
+from apps.plans import subscriptions
+from apps.plans.choices import SubscriptionSource, SubscriptionState
+from apps.plans.models import Plan, Subscription, TrialClaim
+from apps.plans.proration import upgrade_charge
+from apps.plans.selectors import get_plan, get_subscription, price_of
+
+
+class Way(enum.Enum):
+    """How the change happens."""
+
+    NONE = "none"
+    """It is the plan the account has."""
+    CHECKOUT = "checkout"
+    """On Stripe's page, where the card is asked for."""
+    TRIAL = "trial"
+    """At once, for the days of the trial."""
+    UPGRADE = "upgrade"
+    """At once, for what is left of the difference."""
+    DOWNGRADE = "downgrade"
+    """When the period ends."""
+    CANCEL = "cancel"
+    """To what costs nothing, when the period ends."""
+    FREE = "free"
+    """At once and for nothing."""
+    CLOSED = "closed"
+    """Nobody can be paid: the operator has to do it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """What happens if the customer says yes."""
+
+    plan: Plan
+    way: Way
+    charge_micro: int
+    """Now, before tax; what Stripe counts to the second is as near as can be said before."""
+    price_micro: int
+    """Each month from then on."""
+    effective_at: datetime
+    subscription: Subscription | None
+
+    @property
+    def is_possible(self) -> bool:
+        return self.way not in (Way.NONE, Way.CLOSED)
+
+
+def propose(*, account: Account, plan: Plan, now: datetime) -> Proposal:
+    """The way to `plan`, without taking it."""
+    subscription = get_subscription(account)
+    price = price_of(account=account, plan=plan, now=now)
+    way = _way(account, plan, price, subscription, now)
+    charge, effective_at = 0, now
+    if way is Way.CHECKOUT:
+        charge = 0 if _has_trial(account, plan) else price
+    elif subscription is not None and way is Way.UPGRADE:
+        if subscription.state != SubscriptionState.TRIALING:
+            charge = upgrade_charge(
+                old_micro=subscription.price_micro,
+                new_micro=price,
+                start=subscription.period_start,
+                end=subscription.period_end,
+                now=now,
+            )
+    elif subscription is not None and way in (Way.DOWNGRADE, Way.CANCEL):
+        effective_at = subscription.period_end
+    return Proposal(
+        plan=plan,
+        way=way,
+        charge_micro=charge,
+        price_micro=price,
+        effective_at=effective_at,
+        subscription=subscription,
+    )
+
+
+def _way(account: Account, plan: Plan, price: int, subscription: Subscription | None, now: datetime) -> Way:
+    is_configured = payments.payments_state().is_configured
+    if subscription is not None:
+        if subscription.plan_id == plan.pk:
+            return Way.NONE
+        if subscription.source == SubscriptionSource.LICENCE:
+            return Way.CLOSED
+        if subscription.source == SubscriptionSource.STRIPE and not is_configured:
+            return Way.CLOSED
+        if price == 0:
+            return Way.CANCEL
+        if (
+            subscription.state == SubscriptionState.TRIALING
+            and subscription.source == SubscriptionSource.MANUAL
+        ):
+            return Way.CHECKOUT if is_configured else Way.CLOSED
+        return Way.UPGRADE if price >= subscription.price_micro else Way.DOWNGRADE
+    if get_plan(account, now=now).pk == plan.pk:
+        return Way.NONE
+    if price == 0:
+        return Way.FREE
+    if is_configured:
+        return Way.CHECKOUT
+    return Way.TRIAL if _has_trial(account, plan) else Way.CLOSED
+
+
+def _has_trial(account: Account, plan: Plan) -> bool:
+    return plan.trial_days > 0 and not TrialClaim.objects.filter(account=account).exists()
+
+
+def take(
+    proposal: Proposal,
+    *,
+    account: Account,
+    seen_revision: int,
+    actor: Ref,
+    token: str,
+    urls: tuple[str, str],
+    promotion_code: str,
+    now: datetime,
+) -> Redirect | None:
+    """Do what was proposed; a Redirect is where the customer pays. Raises what the services raise.
+
+    `urls` are where Stripe sends the browser after success, and after giving up.
+    """
+    plan, subscription = proposal.plan, proposal.subscription
+    if proposal.way is Way.CHECKOUT:
+        return payments.start_plan_checkout(
+            account=account,
+            plan=plan,
+            actor=actor,
+            token=token,
+            success_url=urls[0],
+            cancel_url=urls[1],
+            promotion_code=promotion_code,
+            now=now,
+        )
+    if proposal.way is Way.TRIAL:
+        subscriptions.start_trial(account=account, plan=plan, actor=actor, now=now)
+    elif proposal.way is Way.FREE:
+        subscriptions.start_subscription(account=account, plan=plan, actor=actor, now=now)
+    elif proposal.way is Way.CANCEL:
+        end(account=account, seen_revision=seen_revision, actor=actor, token=token, now=now)
+    elif subscription is not None and proposal.way in (Way.UPGRADE, Way.DOWNGRADE):
+        _change(
+            subscription,
+            plan,
+            account=account,
+            seen_revision=seen_revision,
+            actor=actor,
+            token=token,
+            now=now,
+        )
+    else:
+        raise Conflict(problem=_("The account has this plan already, or nobody can be paid here."))
+    return None
+
+
+def _change(
+    subscription: Subscription,
+    plan: Plan,
+    *,
+    account: Account,
+    seen_revision: int,
+    actor: Ref,
+    token: str,
+    now: datetime,
+) -> None:
+    if subscription.revision != seen_revision:
+        raise Conflict(problem=_("The plan was changed in another window; look at it again."))
+    if subscription.source == SubscriptionSource.STRIPE:
+        payments.change_plan(account=account, plan=plan, actor=actor, token=token, now=now)
+        return
+    subscriptions.change_plan(
+        subscription=subscription, plan=plan, seen_revision=seen_revision, actor=actor, now=now
+    )
+
+
+def end(*, account: Account, seen_revision: int, actor: Ref, token: str, now: datetime) -> None:
+    """End the plan with its period. Raises Conflict where there is none to end."""
+    subscription = _require(account)
+    if subscription.source == SubscriptionSource.STRIPE:
+        payments.cancel_plan(account=account, actor=actor, token=token, now=now)
+        return
+    subscriptions.cancel_subscription(
+        subscription=subscription, seen_revision=seen_revision, actor=actor, now=now
+    )
+
+
+def take_back(*, account: Account, seen_revision: int, actor: Ref, token: str, now: datetime) -> None:
+    """Keep the plan that was to end or to change. Raises Conflict where nothing is planned."""
+    subscription = _require(account)
+    if subscription.source != SubscriptionSource.STRIPE:
+        subscriptions.keep_plan(subscription=subscription, seen_revision=seen_revision, actor=actor, now=now)
+    elif subscription.next_plan_id is not None:
+        payments.change_plan(account=account, plan=subscription.plan, actor=actor, token=token, now=now)
+    else:
+        payments.resume_plan(account=account, actor=actor, token=token, now=now)
+
+
+def _require(account: Account) -> Subscription:
+    subscription = get_subscription(account)
+    if subscription is None or subscription.source == SubscriptionSource.LICENCE:
+        raise Conflict(problem=_("There is no plan here that could be changed."))
+    return subscription

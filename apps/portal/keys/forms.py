@@ -1,0 +1,128 @@
+"""What a member says about an API key."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime, time, timedelta
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from django import forms
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _now
+from django.utils.translation import gettext_lazy as _
+
+from apps.accounts.models import Account
+from apps.apikeys.choices import CUSTOMER_SCOPES, DEFAULT_SCOPES, Scope
+from apps.catalog.selectors import find_entry, list_usable
+from apps.core import clock
+
+MOST_CALLS: Final = 2**31 - 1
+MOST_NAMES: Final = 100
+SCOPE_LABELS: Final[dict[Scope, Promise]] = {
+    Scope.IMAGES_GENERATE: _("Generate images, estimate and upload"),
+    Scope.JOBS_READ: _("See jobs, usage and deliveries"),
+    Scope.JOBS_CANCEL: _("Cancel and delete jobs"),
+    Scope.MODELS_READ: _("List and search models"),
+    Scope.MODELS_WRITE: _("Import and delete your own models"),
+    Scope.WEBHOOKS_WRITE: _("Manage webhooks"),
+    Scope.KEYS_WRITE: _("Make and revoke keys that are no stronger"),
+}
+OVERLAPS: Final[dict[int, Promise]] = {
+    0: _("Not at all: the old key stops now"),
+    3600: _("1 hour"),
+    24 * 3600: _("1 day"),
+    7 * 24 * 3600: _("7 days"),
+    30 * 24 * 3600: _("30 days"),
+}
+"""Seconds that a replaced key goes on working."""
+USUAL_OVERLAP_S: Final = 24 * 3600
+
+
+def _words(text: str) -> list[str]:
+    return list(dict.fromkeys(word for word in re.split(r"[\s,]+", text) if word))
+
+
+class KeyForm(forms.Form):
+    """A new key. What is left empty is no limit."""
+
+    name = forms.CharField(max_length=100, label=_("Name"), help_text=_("Who or what uses it."))
+    scopes = forms.MultipleChoiceField(
+        choices=[(scope.value, SCOPE_LABELS[scope]) for scope in CUSTOMER_SCOPES],
+        initial=[scope.value for scope in DEFAULT_SCOPES],
+        widget=forms.CheckboxSelectMultiple(attrs={"class": "form-check-input"}),
+        label=_("It may"),
+    )
+    allowed_checkpoints = forms.CharField(
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
+        label=_("Models"),
+        help_text=_("Names of the models it may use, with commas or line breaks. Empty: all."),
+    )
+    allowed_addresses = forms.CharField(
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
+        label=_("Networks"),
+        help_text=_("In CIDR form, such as 203.0.113.0/24. Empty: it works from everywhere."),
+    )
+    daily_cap = forms.IntegerField(
+        required=False, min_value=1, max_value=MOST_CALLS, label=_("Most calls a day")
+    )
+    monthly_cap = forms.IntegerField(
+        required=False, min_value=1, max_value=MOST_CALLS, label=_("Most calls a month")
+    )
+    expires_on = forms.DateField(
+        required=False,
+        widget=forms.DateInput(attrs={"type": "date"}),
+        label=_("Last day"),
+        help_text=_("It stops at the end of this day. Empty: never."),
+    )
+
+    def __init__(self, *args: Any, account: Account, **kwargs: Any) -> None:
+        """Any: as Django's own."""
+        super().__init__(*args, **kwargs)
+        self.account = account
+
+    def clean_scopes(self) -> list[Scope]:
+        return [Scope(value) for value in self.cleaned_data["scopes"]]
+
+    def clean_allowed_checkpoints(self) -> list[str]:
+        """By the catalogue's own names, as the key's list is compared with those."""
+        names = _words(self.cleaned_data["allowed_checkpoints"])
+        if len(names) > MOST_NAMES:
+            raise forms.ValidationError(_now("At most %(most)d models."), params={"most": MOST_NAMES})
+        usable = list_usable(account=self.account)
+        found = []
+        for name in names:
+            entry = find_entry(usable, name)
+            if entry is None:
+                raise forms.ValidationError(_now("There is no model %(name)s."), params={"name": name[:60]})
+            found.append(entry.name)
+        return found
+
+    def clean_allowed_addresses(self) -> list[str]:
+        return _words(self.cleaned_data["allowed_addresses"])
+
+    def clean_expires_on(self) -> datetime | None:
+        """The midnight after it, in the account's zone."""
+        day: date | None = self.cleaned_data["expires_on"]
+        if day is None:
+            return None
+        try:
+            end = datetime.combine(day + timedelta(days=1), time.min, ZoneInfo(self.account.time_zone))
+        except OverflowError:
+            raise forms.ValidationError(_now("This day is too far away.")) from None
+        if end <= clock.now():
+            raise forms.ValidationError(_now("This day is over."))
+        return end
+
+
+class RotateForm(forms.Form):
+    """How long the old key goes on."""
+
+    overlap_s = forms.TypedChoiceField(
+        choices=[(str(seconds), label) for seconds, label in OVERLAPS.items()],
+        coerce=int,
+        initial=str(USUAL_OVERLAP_S),
+        label=_("The old key goes on working for"),
+    )

@@ -1,0 +1,344 @@
+"""Sign-in through an organisation's provider: one that answers by HTTP, and one that signs XML."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from allauth.socialaccount.models import SocialAccount, SocialApp
+from django.test import Client
+
+from apps.accounts.models import Account, Membership, User
+from apps.accounts.openings import change_sign_up_settings
+from apps.accounts.providers import OidcFacts, parse_saml_metadata, save_domain, save_provider
+from apps.accounts.sign_up_models import SignInDomain, SignUpSettings
+from apps.core.errors import Conflict, InvalidField
+from apps.mails.models import Mail
+from tests import oidc_provider, saml_idp
+from tests.cast import Cast
+from tests.clocks import FrozenClock
+from tests.saml_idp import SamlIdp
+
+PASSWORD = "violet tractor umbrella 77"
+
+
+@pytest.fixture
+def provider() -> Iterator[oidc_provider.OidcProvider]:
+    with oidc_provider.running() as listening:
+        yield listening
+
+
+@pytest.fixture
+def oidc(cast: Cast, clock: FrozenClock, provider: oidc_provider.OidcProvider) -> SocialApp:
+    facts = OidcFacts(
+        issuer=provider.issuer,
+        client_id=oidc_provider.CLIENT_ID,
+        client_secret=oidc_provider.CLIENT_SECRET,
+    )
+    return save_provider(
+        app=None, slug="acme", name="Acme", facts=facts, actor=cast.otto.ref, now=clock.now()
+    )
+
+
+@pytest.fixture
+def idp() -> SamlIdp:
+    return SamlIdp()
+
+
+@pytest.fixture
+def saml(cast: Cast, clock: FrozenClock, idp: SamlIdp) -> SocialApp:
+    facts = parse_saml_metadata(idp.metadata)
+    return save_provider(
+        app=None, slug="acme-saml", name="Acme", facts=facts, actor=cast.otto.ref, now=clock.now()
+    )
+
+
+def agree(cast: Cast, clock: FrozenClock, app: SocialApp, **terms: Any) -> SignInDomain:
+    domain = SignInDomain(domain="acme.example", provider=app, **terms)
+    return save_domain(domain=domain, actor=cast.otto.ref, now=clock.now())
+
+
+def come_by_oidc(client: Client, provider: oidc_provider.OidcProvider) -> Any:
+    sent = client.get("/accounts/oidc/acme/login/")
+    assert sent.status_code == 302 and sent["Location"].startswith(provider.issuer)
+    back = urlsplit(provider.authorize(sent["Location"]))
+    return client.get(f"{back.path}?{back.query}")
+
+
+def come_by_saml(client: Client, answer: str) -> Any:
+    return client.post("/accounts/saml/acme-saml/acs/", {"SAMLResponse": answer}, follow=True)
+
+
+def ask_saml(client: Client) -> str:
+    sent = client.get("/accounts/saml/acme-saml/login/")
+    assert sent.status_code == 302 and sent["Location"].startswith(saml_idp.SSO_URL)
+    return str(sent["Location"])
+
+
+def browser() -> Client:
+    """One that says which host it asks, as all do but Django's."""
+    return Client(headers={"host": "testserver"})
+
+
+def is_in(client: Client) -> bool:
+    return client.get("/portal/account").status_code == 200
+
+
+def test_people_of_a_domain_become_members_with_its_role(
+    cast: Cast, clock: FrozenClock, oidc: SocialApp, provider: oidc_provider.OidcProvider
+) -> None:
+    agree(cast, clock, oidc, account=cast.account, default_role="viewer")
+    client = Client()
+    assert come_by_oidc(client, provider)["Location"] == "/portal"
+    assert is_in(client)
+    [membership] = Membership.objects.filter(user__email="dora@acme.example")
+    assert (membership.account, membership.role) == (cast.account, "viewer")
+    assert Account.objects.count() == 2
+    assert not User.objects.get(email="dora@acme.example").has_usable_password()
+    # The second time it is the same person.
+    assert come_by_oidc(Client(), provider)["Location"] == "/portal"
+    assert User.objects.filter(email__iexact="dora@acme.example").count() == 1
+
+
+def test_somebody_who_is_here_already_is_the_same_person(
+    cast: Cast, clock: FrozenClock, oidc: SocialApp, provider: oidc_provider.OidcProvider
+) -> None:
+    User.objects.filter(pk=cast.ben.pk).update(email="ben@acme.example")
+    agree(cast, clock, oidc)
+    provider.claims = {"sub": "u2", "email": "Ben@Acme.example"}
+    client = Client()
+    come_by_oidc(client, provider)
+    assert is_in(client)
+    assert SocialAccount.objects.get().user == cast.ben
+
+
+def test_whoever_signed_up_with_somebody_elses_address_is_locked_out_when_they_come(
+    cast: Cast, clock: FrozenClock, oidc: SocialApp, provider: oidc_provider.OidcProvider
+) -> None:
+    mallory = {"email": "dora@acme.example", "password1": PASSWORD, "account_name": "Trap"}
+    Client().post("/accounts/signup/", mallory)
+    assert User.objects.get(email="dora@acme.example").has_usable_password()
+    agree(cast, clock, oidc, account=cast.account)
+    client = Client()
+    come_by_oidc(client, provider)
+    assert is_in(client)
+    dora = User.objects.get(email="dora@acme.example")
+    assert not dora.has_usable_password()
+    assert Membership.objects.filter(user=dora, account=cast.account).exists()
+    trap = Client()
+    trap.post("/accounts/login/", {"login": "dora@acme.example", "password": PASSWORD})
+    assert not is_in(trap)
+
+
+def test_a_removed_member_does_not_come_back_by_their_provider(
+    cast: Cast, clock: FrozenClock, oidc: SocialApp, provider: oidc_provider.OidcProvider
+) -> None:
+    agree(cast, clock, oidc, account=cast.account)
+    come_by_oidc(Client(), provider)
+    dora = User.objects.get(email="dora@acme.example")
+    Membership.objects.create(
+        account=cast.strangers_account, user=dora, role="viewer", created_at=clock.now()
+    )
+    Membership.objects.filter(user=dora, account=cast.account).delete()
+    come_by_oidc(Client(), provider)
+    assert not Membership.objects.filter(user=dora, account=cast.account).exists()
+
+
+def test_no_provider_signs_an_operator_in(
+    cast: Cast, clock: FrozenClock, oidc: SocialApp, provider: oidc_provider.OidcProvider
+) -> None:
+    User.objects.filter(pk=cast.otto.pk).update(email="otto@acme.example")
+    agree(cast, clock, oidc)
+    provider.claims = {"sub": "u9", "email": "otto@acme.example", "email_verified": True}
+    client = Client()
+    come_by_oidc(client, provider)
+    assert not is_in(client)
+    assert client.get("/console/").status_code == 302
+
+
+def test_a_provider_has_no_say_over_other_domains(
+    cast: Cast, clock: FrozenClock, oidc: SocialApp, provider: oidc_provider.OidcProvider
+) -> None:
+    agree(cast, clock, oidc)
+    provider.claims = {"sub": "evil", "email": "ada@example.com", "email_verified": True}
+    client = Client()
+    come_by_oidc(client, provider)
+    assert not is_in(client)
+    assert not SocialAccount.objects.filter(user=cast.ada).exists()
+
+
+def test_a_newcomer_of_another_domain_confirms_by_mail(
+    cast: Cast, oidc: SocialApp, provider: oidc_provider.OidcProvider
+) -> None:
+    provider.claims = {"sub": "u3", "email": "eve@elsewhere.example", "email_verified": True}
+    client = Client()
+    assert come_by_oidc(client, provider)["Location"] == "/accounts/confirm-email/"
+    assert not is_in(client)
+    assert Mail.objects.get().to == ["eve@elsewhere.example"]
+    assert Membership.objects.get(user__email="eve@elsewhere.example").role == "owner"
+
+
+def test_closed_sign_up_holds_for_providers_too_but_for_their_own_domain(
+    cast: Cast, clock: FrozenClock, oidc: SocialApp, provider: oidc_provider.OidcProvider
+) -> None:
+    rules = SignUpSettings(self_service=False)
+    change_sign_up_settings(changed=rules, actor=cast.otto.ref, now=clock.now())
+    client = Client()
+    come_by_oidc(client, provider)
+    assert (is_in(client), User.objects.count()) == (False, 4)
+    agree(cast, clock, oidc, account=cast.account)
+    come_by_oidc(client, provider)
+    assert is_in(client)
+
+
+@pytest.mark.parametrize("lie", [{"aud": "somebody else"}, {"iss": "https://evil.example"}, {"exp": 1}])
+def test_an_id_token_that_is_not_for_us_is_refused(
+    cast: Cast,
+    clock: FrozenClock,
+    oidc: SocialApp,
+    provider: oidc_provider.OidcProvider,
+    lie: dict[str, Any],
+) -> None:
+    agree(cast, clock, oidc, account=cast.account)
+    provider.token_claims = lie
+    client = Client()
+    come_by_oidc(client, provider)
+    assert (is_in(client), User.objects.count()) == (False, 4)
+
+
+def test_an_answer_nobody_asked_for_is_refused(
+    cast: Cast, oidc: SocialApp, provider: oidc_provider.OidcProvider
+) -> None:
+    sent = Client().get("/accounts/oidc/acme/login/")
+    back = urlsplit(provider.authorize(sent["Location"]))
+    other = Client()
+    other.get(f"{back.path}?{back.query}")
+    assert (is_in(other), User.objects.count()) == (False, 4)
+
+
+def test_passwords_are_refused_where_the_domain_has_its_own_sign_in(
+    cast: Cast, clock: FrozenClock, oidc: SocialApp, provider: oidc_provider.OidcProvider, client: Client
+) -> None:
+    agree(cast, clock, oidc, is_enforced=True, account=cast.account)
+    refused = client.post("/accounts/signup/", {"email": "new@acme.example", "password1": PASSWORD})
+    assert "People at acme.example sign in with Acme." in refused.content.decode()
+    come_by_oidc(client, provider)
+    assert is_in(client)
+    dora = User.objects.get(email="dora@acme.example")
+    dora.set_password(PASSWORD)
+    dora.save()
+    second = Client()
+    answer = second.post("/accounts/login/", {"login": dora.email, "password": PASSWORD}, follow=True)
+    assert "People at acme.example sign in with Acme." in answer.content.decode()
+    assert not is_in(second)
+
+
+def test_a_signed_assertion_signs_in(cast: Cast, clock: FrozenClock, saml: SocialApp, idp: SamlIdp) -> None:
+    agree(cast, clock, saml, account=cast.account, default_role="developer")
+    client = browser()
+    come_by_saml(client, idp.answer(ask_saml(client)))
+    assert is_in(client)
+    assert Membership.objects.get(user__email="dora@acme.example").role == "developer"
+
+
+def _tampered(answer: str) -> str:
+    xml = base64.b64decode(answer).replace(b"dora@acme.example", b"ceo@acme.example")
+    return base64.b64encode(xml).decode()
+
+
+@pytest.mark.parametrize("wrong", ["tampered", "unsigned", "another key", "audience", "expired", "early"])
+def test_an_assertion_with_something_wrong_signs_nobody_in(
+    cast: Cast, clock: FrozenClock, saml: SocialApp, idp: SamlIdp, wrong: str
+) -> None:
+    agree(cast, clock, saml, account=cast.account)
+    client = browser()
+    address = ask_saml(client)
+    answers = {
+        "tampered": lambda: _tampered(idp.answer(address)),
+        "unsigned": lambda: idp.answer(address, signed=False),
+        "another key": lambda: SamlIdp().answer(address),
+        "audience": lambda: idp.answer(address, audience="https://another.example/metadata"),
+        "expired": lambda: idp.answer(address, age=timedelta(hours=1)),
+        "early": lambda: idp.answer(address, age=-timedelta(hours=1)),
+    }
+    page = come_by_saml(client, answers[wrong]())
+    assert (is_in(client), User.objects.count()) == (False, 4)
+    assert page.status_code == 401 or b"Login Failure" in page.content
+
+
+def test_an_assertion_works_once_and_for_the_browser_that_asked(
+    cast: Cast, clock: FrozenClock, saml: SocialApp, idp: SamlIdp
+) -> None:
+    agree(cast, clock, saml, account=cast.account)
+    client = browser()
+    answer = idp.answer(ask_saml(client))
+    come_by_saml(client, answer)
+    assert is_in(client)
+    client.post("/portal/sign-out")
+    for other in (client, browser()):
+        come_by_saml(other, answer)
+        assert not is_in(other)
+
+
+def test_our_metadata_is_what_the_provider_needs(saml: SocialApp) -> None:
+    answer = browser().get("/accounts/saml/acme-saml/metadata/")
+    text = answer.content.decode()
+    assert answer.status_code == 200
+    assert 'entityID="http://testserver/accounts/saml/acme-saml/metadata/"' in text
+    assert "http://testserver/accounts/saml/acme-saml/acs/" in text and 'WantAssertionsSigned="true"' in text
+
+
+def test_operators_set_providers_up_in_the_console(cast: Cast, idp: SamlIdp) -> None:
+    otto = Client()
+    otto.force_login(cast.otto, backend="django.contrib.auth.backends.ModelBackend")
+    form = {"kind": "saml", "name": "Acme", "slug": "acme-saml", "metadata": idp.metadata}
+    assert otto.post("/console/socialaccount/socialapp/add/", form).status_code == 302
+    app = SocialApp.objects.get()
+    assert app.settings["idp"]["sso_url"] == saml_idp.SSO_URL
+    page = otto.get(f"/console/socialaccount/socialapp/{app.pk}/change/").content.decode()
+    assert "http://testserver/accounts/saml/acme-saml/acs/" in page
+    oidc = {
+        "kind": "openid_connect",
+        "name": "Two",
+        "slug": "two",
+        "issuer": "https://id.example",
+        "client_id": "c",
+    }
+    secret = oidc | {"client_secret": "hush-hush"}
+    assert otto.post("/console/socialaccount/socialapp/add/", secret).status_code == 302
+    two = SocialApp.objects.get(name="Two")
+    change = f"/console/socialaccount/socialapp/{two.pk}/change/"
+    page = otto.get(change).content.decode()
+    assert "http://testserver/accounts/oidc/two/login/callback/" in page and "hush-hush" not in page
+    otto.post(change, oidc | {"client_secret": "", "client_id": "changed"})
+    two.refresh_from_db()
+    assert (two.client_id, two.secret) == ("changed", "hush-hush")
+
+
+def test_facts_of_a_provider_are_checked(cast: Cast, clock: FrozenClock, idp: SamlIdp) -> None:
+    good = parse_saml_metadata(idp.metadata)
+
+    def save(facts: Any) -> SocialApp:
+        return save_provider(app=None, slug="x", name="X", facts=facts, actor=cast.otto.ref, now=clock.now())
+
+    for text in ("", "<x/>", "<!DOCTYPE x [<!ENTITY y SYSTEM 'file:///etc/passwd'>]><x>&y;</x>"):
+        with pytest.raises(InvalidField, match="metadata"):
+            parse_saml_metadata(text)
+    bad = [
+        OidcFacts(issuer="http://id.example", client_id="c", client_secret="s"),
+        OidcFacts(issuer="javascript:alert(1)", client_id="c", client_secret="s"),
+        OidcFacts(issuer="https://id.example", client_id="c", client_secret=""),
+        type(good)(entity_id="e", sso_url="https://id.example", certificate="none"),
+        type(good)(entity_id="e", sso_url="ftp://id.example", certificate=good.certificate),
+    ]
+    for facts in bad:
+        with pytest.raises(InvalidField):
+            save(facts)
+    assert SocialApp.objects.count() == 0
+    save(good)
+    with pytest.raises(Conflict, match="short name 'x'"):
+        save(good)

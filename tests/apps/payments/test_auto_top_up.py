@@ -1,0 +1,133 @@
+"""Wallets that fill themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from apps.core.errors import Conflict, InvalidField
+from apps.mails.models import Mail
+from apps.payments import services
+from apps.payments.auto_top_up import run_auto_top_ups
+from apps.payments.choices import PaymentKind, SendState
+from apps.payments.models import AutoTopUp, Payment
+from tests.apps.payments.stage import Stage, usd
+from tests.fake_stripe.cards import ALWAYS_3DS_CARD, FAILS_LATER_CARD
+
+
+def wish(stage: Stage, **changes: Any) -> AutoTopUp:
+    """$20 below $5, at most $50 a month (Any: other arguments of the service)."""
+    asked: dict[str, Any] = {
+        "account": stage.account,
+        "is_on": True,
+        "threshold_micro": usd(5),
+        "amount_micro": usd(20),
+        "monthly_cap_micro": usd(50),
+        "actor": stage.cast.ada.ref,
+        "now": stage.now,
+    }
+    return services.set_auto_top_up(**(asked | changes))
+
+
+def test_an_empty_wallet_is_filled_once(stage: Stage) -> None:
+    stage.add_card()
+    wish(stage)
+    assert run_auto_top_ups(now=stage.now) == 1
+    assert run_auto_top_ups(now=stage.now) == 0
+    stage.deliver(duplicates=1.0)
+    assert stage.balances().wallet_micro == usd(20)
+    assert Payment.objects.get().kind == PaymentKind.AUTO_TOP_UP
+
+
+def test_a_wallet_with_enough_is_left_alone(stage: Stage) -> None:
+    stage.add_card()
+    stage.top_up(5)
+    wish(stage)
+    assert run_auto_top_ups(now=stage.now) == 0
+    assert stage.balances().wallet_micro == usd(5)
+
+
+def test_the_cap_of_a_month_holds_until_the_next(stage: Stage) -> None:
+    stage.add_card()
+    wish(stage, threshold_micro=usd(1000))
+    for _ in range(5):
+        run_auto_top_ups(now=stage.now)
+    assert stage.balances().wallet_micro == usd(40)
+    stage.pass_time(days=31)
+    run_auto_top_ups(now=stage.now)
+    assert stage.balances().wallet_micro == usd(60)
+
+
+def test_three_declines_switch_it_off(stage: Stage) -> None:
+    stage.add_card(card=FAILS_LATER_CARD)
+    wish(stage)
+    for failures in (1, 2, 3):
+        run_auto_top_ups(now=stage.now)
+        # At once again it is not tried: the card rests.
+        run_auto_top_ups(now=stage.now)
+        assert AutoTopUp.objects.get().failures == failures
+        stage.clock.advance(hours=7)
+    row = AutoTopUp.objects.get()
+    assert (row.is_on, stage.balances().wallet_micro) == (False, 0)
+    mails = Mail.objects.filter(template="payments_auto_top_up_failed").order_by("id")
+    assert mails.count() == 3
+    assert "switched off" in mails[2].text
+    assert wish(stage).failures == 0
+
+
+def test_a_card_that_wants_its_owner_is_a_decline(stage: Stage) -> None:
+    stage.add_card(card=ALWAYS_3DS_CARD)
+    wish(stage)
+    run_auto_top_ups(now=stage.now)
+    assert AutoTopUp.objects.get().failures == 1
+    stage.deliver()
+    assert stage.balances().wallet_micro == 0
+
+
+@pytest.mark.parametrize("fault", ["500", "timeout_after_commit"])
+def test_what_stripe_did_not_answer_is_asked_again_and_charged_once(stage: Stage, fault: Any) -> None:
+    stage.add_card()
+    wish(stage)
+    stage.fake.fail_next(fault, method="POST", path="/v1/payment_intents")
+    assert run_auto_top_ups(now=stage.now) == 0
+    assert Payment.objects.get().state == SendState.WAITING
+    stage.clock.advance(minutes=5)
+    assert run_auto_top_ups(now=stage.now) == 1
+    stage.deliver()
+    assert stage.balances().wallet_micro == usd(20)
+    assert len(stage.fake.store.every("payment_intent")) == 1
+
+
+def test_what_stripe_forgot_the_key_of_is_looked_up(stage: Stage) -> None:
+    stage.add_card()
+    wish(stage)
+    stage.fake.fail_next("timeout_after_commit", method="POST", path="/v1/payment_intents")
+    run_auto_top_ups(now=stage.now)
+    stage.clock.advance(days=2)
+    stage.fake.advance(days=2)
+    assert run_auto_top_ups(now=stage.now) == 1
+    assert stage.balances().wallet_micro == usd(20)
+    assert len(stage.fake.store.every("payment_intent")) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"amount_micro": 1},
+        {"amount_micro": usd(-20)},
+        {"monthly_cap_micro": usd(19)},
+        {"threshold_micro": -1},
+        {"monthly_cap_micro": usd(1_000_000)},
+    ],
+)
+def test_wishes_that_make_no_sense_are_refused(stage: Stage, change: dict[str, int]) -> None:
+    stage.add_card()
+    with pytest.raises(InvalidField):
+        wish(stage, **change)
+    assert AutoTopUp.objects.count() == 0
+
+
+def test_there_must_be_a_card(stage: Stage) -> None:
+    with pytest.raises(Conflict, match="card"):
+        wish(stage)

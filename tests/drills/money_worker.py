@@ -1,0 +1,195 @@
+"""`python -m tests.drills.money_worker SHARD SHARDS EVENTS FILE`: a caller and a GPU worker in one process.
+
+Runs in the appliance's environment. It asks for its share of the events, several at once under keys of their
+own, asks one time in ten again, claims jobs and ends them: most deliver, some fail, some are canceled. How
+far it has come stands in FILE, as a client would keep it: killed at any line and started again it asks again
+for what it has no answer to. `setup` in place of the arguments makes prices, plans and wallets.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
+
+if TYPE_CHECKING:
+    from apps.artifacts.services import NewArtifact
+    from apps.generation.models import GenerationJob
+
+BATCH: Final = 10
+"""Events that are asked for at once."""
+SIZES: Final = (64, 128)
+RETRIED: Final = 0.1
+FAILED: Final = 0.05
+CANCELED: Final = 0.05
+PAUSE_S: Final = 0.2
+"""While the database is away."""
+Result = TypeVar("Result")
+
+
+def main(shard: int, shards: int, events: int, file: Path) -> None:
+    worker = Worker(name=f"money/{shard}", seed=os.getpid())
+    stubbornly(worker.recover)
+    done = int(file.read_text()) if file.exists() else shard
+    for batch in range(done, events // BATCH, shards):
+        ids = stubbornly(lambda: worker.ask(batch))  # noqa: B023  # called at once
+        if worker.dice.random() < RETRIED:
+            assert stubbornly(lambda: worker.ask(batch)) == ids  # noqa: B023
+        remember(file, batch + shards)
+        worker.end_some()
+    while worker.end_some():
+        pass
+
+
+def remember(file: Path, position: int) -> None:
+    """Whole or not at all."""
+    draft = file.with_suffix(".draft")
+    draft.write_text(str(position))
+    draft.rename(file)
+
+
+def stubbornly(act: Callable[[], Result]) -> Result:
+    """`act`, again and again while the database is away."""
+    from django.db import InterfaceError, OperationalError, connection
+
+    while True:
+        try:
+            return act()
+        except (OperationalError, InterfaceError):
+            connection.close()
+            time.sleep(PAUSE_S)
+
+
+class Worker:
+    """One process's part."""
+
+    def __init__(self, *, name: str, seed: int) -> None:
+        from apps.apikeys.models import ApiKey
+        from apps.audit.refs import Ref
+
+        self.dice = random.Random(seed)
+        self._name = name
+        self._ref = Ref(kind="gpu_worker", id=1, label=name)
+        self._keys = stubbornly(lambda: list(ApiKey.objects.select_related("account").order_by("pk")))
+
+    def recover(self) -> None:
+        """Take back what this worker had when it was killed."""
+        from apps.core.clock import now
+        from apps.generation.lifecycle import reap_crashed
+
+        reap_crashed(worker=self._name, actor=self._ref, now=now())
+
+    def ask(self, batch: int) -> list[int]:
+        """Ids of the jobs of one batch, all of one tenant."""
+        from apps.core.clock import now
+        from apps.generation.idempotency import make_claim
+        from apps.generation.request import GenerationRequest
+        from apps.generation.services import Wanted, submit_together
+        from tests.harness.seed import CHECKPOINT
+
+        key = self._keys[batch % len(self._keys)]
+        wanted = [
+            Wanted(
+                request=GenerationRequest(
+                    prompt="a lighthouse",
+                    checkpoint=CHECKPOINT,
+                    width=SIZES[number % 2],
+                    height=64,
+                    steps=1,
+                    seed=number,
+                ),
+                client_options={},
+                idempotency=make_claim(key=f"event-{number}", method="POST", path="/", body=b""),
+            )
+            for number in range(batch * BATCH, (batch + 1) * BATCH)
+        ]
+        jobs = submit_together(account=key.account, api_key=key, wanted=wanted, now=now())
+        return [job.pk for job in jobs]
+
+    def end_some(self) -> int:
+        """Claim what waits and end it; how many were claimed."""
+        from apps.core.clock import now
+        from apps.generation.lifecycle import claim_jobs
+
+        claimed: list[GenerationJob] = []
+        for suspects in (False, True):
+            claimed += stubbornly(
+                lambda: claim_jobs(
+                    worker=self._name,
+                    limit=2 * BATCH,
+                    now=now(),
+                    suspects=suspects,  # noqa: B023  # called at once
+                )
+            )
+        for job in claimed:
+            stubbornly(lambda: self._end(job))  # noqa: B023
+        return len(claimed)
+
+    def _end(self, job: GenerationJob) -> None:
+        from apps.core.clock import now
+        from apps.generation.faults import INTERNAL
+        from apps.generation.lifecycle import LeaseLost, fail_job, finish_cancel, finish_job, lease_of
+
+        lease, chance = lease_of(job), self.dice.random()
+        try:
+            if chance < FAILED:
+                fail_job(lease=lease, failure=INTERNAL, worker=self._ref, now=now())
+            elif chance < FAILED + CANCELED:
+                finish_cancel(lease=lease, worker=self._ref, now=now())
+            else:
+                images = images_of(job)
+                finish_job(lease=lease, artifacts=images, timings={}, worker=self._ref, now=now())
+        except LeaseLost:
+            # Ended by a try whose answer was lost with the database.
+            return
+
+
+def images_of(job: GenerationJob) -> list[NewArtifact]:
+    """The job's images, of the size that was asked for, on disk."""
+    from tests.factories import png_bytes, write_artifact
+
+    width = int(job.request["width"])
+    picture = png_bytes(width=width, height=64)
+
+    return [
+        replace(write_artifact(group=job.artifact_group, index=index, data=picture), width=width, height=64)
+        for index in range(job.num_images)
+    ]
+
+
+def set_up() -> None:
+    """Tenants of four plans: free calls first, a wallet alone, credit first, included calls first."""
+    from apps.accounts.models import Account
+    from tests.apps.generation.paying import PAID, fill_wallet, give_credit, let_pay_later, publish_prices
+    from tests.factories import give_plan
+
+    publish_prices()
+    for number, account in enumerate(Account.objects.order_by("pk")):
+        own = [{"free_calls_per_day": 20}, {}, {}, {"included_calls_per_month": 30}][number % 4]
+        give_plan(account, **PAID | own)
+        if number % 4 == 3:
+            let_pay_later(account)
+        else:
+            fill_wallet(account, 100_000_000)
+        if number % 4 == 2:
+            give_credit(account, 50_000)
+
+
+def start() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "apps.config.settings")
+    import django
+
+    django.setup()
+    if sys.argv[1] == "setup":
+        set_up()
+    else:
+        main(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]))
+
+
+if __name__ == "__main__":
+    start()
