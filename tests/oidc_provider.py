@@ -33,6 +33,8 @@ class OidcProvider(ThreadingHTTPServer):
         self.claims: dict[str, Any] = {"sub": "u1", "email": "dora@acme.example", "email_verified": True}
         self.token_claims: dict[str, Any] = {}
         """What the id token says otherwise than it should."""
+        self.discovery: dict[str, str] = {}
+        """What the discovery document says otherwise than it should."""
         self.codes: dict[str, str] = {}
         """Code to PKCE challenge."""
 
@@ -87,6 +89,7 @@ class _Handler(BaseHTTPRequestHandler):
                     "jwks_uri": f"{issuer}/keys",
                     "token_endpoint_auth_methods_supported": ["client_secret_post"],
                 }
+                | self.server.discovery
             )
         elif self.path == "/keys":
             key = json.loads(RSAAlgorithm.to_jwk(_KEY.public_key()))

@@ -10,9 +10,10 @@ from uuid import uuid4
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.internal.flows.login import get_authentication_records
 from allauth.account.models import EmailAddress
+from allauth.core.exceptions import ImmediateHttpResponse
+from allauth.socialaccount.models import SocialAccount
 from django.conf import settings
 from django.contrib import messages
-from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -23,6 +24,7 @@ from apps.accounts.models import User
 from apps.accounts.newcomers import settle_in
 from apps.accounts.openings import find_sign_in_domain, get_sign_up_settings
 from apps.accounts.pending import find_pending_invitation, forget_invitation
+from apps.accounts.sign_up_models import SignInDomain
 from apps.accounts.stages import APPROVAL_STAGE
 from apps.audit import services as audit
 from apps.core import clock
@@ -55,7 +57,8 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth sh
                 name = form.cleaned_data.get("account_name", "")
                 settle_in(user=user, invitation=invitation, account_name=name, now=now)
         except DomainError as error:
-            raise ValidationError(str(error), code=error.code) from None
+            messages.error(request, str(error))
+            raise ImmediateHttpResponse(redirect("account_signup")) from None
         if invitation is not None:
             # The token came by mail to this address: that is as good as a link to click.
             self.stash_verified_email(request, invitation.email)
@@ -86,8 +89,8 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth sh
         answer: HttpResponse | None = super().pre_login(request, user, **kwargs)
         if answer is not None or user.is_staff:
             return answer
-        domain = find_sign_in_domain(user.email)
-        if domain is None or not domain.is_enforced:
+        domain = _enforced_domain(user)
+        if domain is None:
             return None
         arrival = (kwargs.get("signal_kwargs") or {}).get("sociallogin")
         if arrival is not None and arrival.provider.app.pk == domain.provider_id:
@@ -110,6 +113,10 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth sh
         answer: HttpResponse = super().post_login(request, user, **kwargs)
         return answer
 
+    def forget_attempt(self) -> None:
+        """Whoever got in has not failed: takes back what this adapter's `pre_authenticate` has counted."""
+        self._rollback_login_failed_rl_usage()
+
     def get_login_stages(self) -> list[str]:
         """allauth's, and after them ours."""
         return [*super().get_login_stages(), APPROVAL_STAGE]
@@ -131,6 +138,17 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth sh
                 language=_language(),
                 now=clock.now(),
             )
+
+
+def _enforced_domain(user: User) -> SignInDomain | None:
+    """The domain whose sign-in alone is good for `user`: their address's, or their provider's."""
+    domain = find_sign_in_domain(user.email)
+    if domain is not None and domain.is_enforced:
+        return domain
+    # SocialAccount.provider is the provider_id of its app.
+    known_by = SocialAccount.objects.filter(user=user).values("provider")
+    enforced = SignInDomain.objects.select_related("provider").filter(is_enforced=True)
+    return enforced.filter(provider__provider_id__in=known_by).order_by("pk").first()
 
 
 def _language() -> str:

@@ -11,6 +11,7 @@ from allauth.socialaccount.models import SocialAccount
 from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.db import transaction
+from django.db.models import F
 from django.utils.module_loading import import_string
 
 from apps.accounts.choices import Role
@@ -36,7 +37,7 @@ def close_account(*, by: Membership, now: datetime) -> None:
     account = by.account
     with transaction.atomic(durable=True):
         open_one = Account.objects.filter(pk=account.pk, closed_at=None)
-        if open_one.update(closed_at=now, is_active=False) != 1:
+        if open_one.update(closed_at=now, reopens_active=F("is_active"), is_active=False) != 1:
             raise AccountClosed(name=account.name, problem="is closed already")
         audit.record(
             "accounts.account.closed", actor=by.user.ref, subject=account.ref, account_id=account.pk, now=now
@@ -69,9 +70,12 @@ def reopen_account(*, user: User, account_id: int, now: datetime) -> Account:
         raise RoleNotYours
     account = membership.account
     with transaction.atomic(durable=True):
-        # One that an operator turned down stays so.
+        # One that an operator turned down stays so, and one that an operator switched off comes back as that.
         closed = Account.objects.filter(pk=account.pk, awaits_approval=False, erased_at=None)
-        if closed.filter(closed_at__gt=now - GRACE).update(closed_at=None, is_active=True) != 1:
+        if (
+            closed.filter(closed_at__gt=now - GRACE).update(closed_at=None, is_active=F("reopens_active"))
+            != 1
+        ):
             raise AccountClosed(name=account.name, problem="cannot be opened again")
         audit.record(
             "accounts.account.reopened", actor=user.ref, subject=account.ref, account_id=account.pk, now=now

@@ -1,10 +1,10 @@
-"""The sign-up form: allauth's, with a name for the account and the operator's rules."""
+"""Forms of allauth's that know the operator's rules: signing up, and changing one's address."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from allauth.account.forms import SignupForm
+from allauth.account.forms import AddEmailForm, SignupForm
 from allauth.account.internal.flows.signup import prevent_enumeration
 from allauth.core import context
 from django import forms
@@ -13,10 +13,25 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 
 from apps.accounts.models import User
-from apps.accounts.openings import find_sign_in_domain, require_may_sign_up
+from apps.accounts.openings import domain_of, find_sign_in_domain, require_may_sign_up
 from apps.accounts.pending import find_pending_invitation
 from apps.core import clock
 from apps.core.errors import DomainError
+
+
+class AddressForm(AddEmailForm):  # type: ignore[misc]  # allauth ships no types
+    """A new address for somebody: not one that leads out of the sign-in of their organisation."""
+
+    def clean_email(self) -> str:
+        email = str(super().clean_email())
+        domain = find_sign_in_domain(self.user.email)
+        is_bound = domain is not None and domain.is_enforced and not self.user.is_staff
+        if domain is not None and is_bound and domain_of(email) != domain.domain:
+            raise forms.ValidationError(
+                _("People at %(domain)s keep an address of that domain.") % {"domain": domain.domain},
+                code="address_elsewhere",
+            )
+        return email
 
 
 class SignUpForm(SignupForm):  # type: ignore[misc]  # allauth ships no types

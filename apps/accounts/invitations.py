@@ -17,21 +17,26 @@ from apps.accounts.errors import AlreadyInvited, InvitationUnusable, RoleNotYour
 from apps.accounts.models import Account, Membership, User
 from apps.accounts.roles import can
 from apps.accounts.seats import lock_account, require_seat
-from apps.accounts.sign_up_models import Invitation
+from apps.accounts.sign_up_models import Invitation, Removal
 from apps.audit import services as audit
 from apps.audit.refs import Ref
 from apps.core.db import require_transaction
-from apps.core.errors import InvalidField, NotFound
+from apps.core.errors import Conflict, InvalidField, NotFound
+from apps.mails.selectors import count_mails
 from apps.mails.services import queue_mail
 
 LIFETIME: Final = timedelta(days=7)
 TOKEN_BYTES: Final = 32
+LETTER: Final = "invitation"
+DAY: Final = timedelta(days=1)
+LETTERS_A_DAY: Final = 20
+BETWEEN_LETTERS: Final = timedelta(minutes=10)
 
 
 def invite(*, by: Membership, email: str, role: Role, now: datetime) -> Invitation:
     """Invite an address into the account of `by`. Only owners invite owners.
 
-    Raises InvalidField, RoleNotYours, AlreadyInvited and SeatsTaken.
+    Raises InvalidField, RoleNotYours, AlreadyInvited, SeatsTaken, and Conflict for too many letters.
     """
     if not can(by, "team") or (role == Role.OWNER and by.role != Role.OWNER):
         raise RoleNotYours
@@ -65,9 +70,11 @@ def invite_customer(*, email: str, by: User, now: datetime) -> Invitation:
 def send_again(*, invitation: Invitation, actor: Ref, now: datetime) -> None:
     """Send a new letter for an open invitation, also an expired one; the old letter's link ends.
 
-    Raises InvitationUnusable.
+    Raises InvitationUnusable, and Conflict for too many letters.
     """
     with transaction.atomic(durable=True):
+        if invitation.account is not None:
+            lock_account(invitation.account)  # as `invite` does: letters are counted one after the other
         current = _lock(invitation.pk)
         _require(current.accepted_at is None, "was accepted")
         _require(current.revoked_at is None, "was taken back")
@@ -117,6 +124,7 @@ def join(*, invitation: Invitation, user: User, now: datetime) -> Membership:
     if present is not None:
         return present
     require_seat(account, with_invitations=False)
+    Removal.objects.filter(account=account, user=user).delete()
     membership = Membership.objects.create(account=account, user=user, role=invitation.role, created_at=now)
     audit.record(
         "accounts.member.joined",
@@ -172,11 +180,27 @@ def _insert(*, account: Account | None, email: str, role: Role, by: User, now: d
     return invitation
 
 
+def _require_letters(invitation: Invitation, now: datetime) -> None:
+    """Raises Conflict where a team's letters become a nuisance. Operators write to whom they like."""
+    if invitation.account_id is None:
+        return
+    since = now - DAY
+    if count_mails(template=LETTER, since=since, account_id=invitation.account_id) >= LETTERS_A_DAY:
+        raise Conflict(
+            problem=f"An account sends {LETTERS_A_DAY} invitations a day at most: try again tomorrow."
+        )
+    if count_mails(template=LETTER, since=now - BETWEEN_LETTERS, to=invitation.email):
+        raise Conflict(
+            problem=f"The address {invitation.email} was sent an invitation just now: wait ten minutes."
+        )
+
+
 def _send(invitation: Invitation, token: str, now: datetime) -> None:
+    _require_letters(invitation, now)
     host = invitation.invited_by
     queue_mail(
         to=[invitation.email],
-        template="invitation",
+        template=LETTER,
         context={
             "account": invitation.account.name if invitation.account else "",
             "host": host.email if host else "",

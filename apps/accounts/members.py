@@ -15,6 +15,7 @@ from apps.accounts.errors import LastOwner, RoleNotYours
 from apps.accounts.mailing import queue_mail_to_roles
 from apps.accounts.models import Account, Membership
 from apps.accounts.seats import lock_account
+from apps.accounts.sign_up_models import Removal
 from apps.audit import services as audit
 from apps.core.errors import NotFound
 from apps.mails.services import queue_mail
@@ -53,6 +54,8 @@ def remove_member(*, by: Membership, member_id: int, now: datetime) -> None:
             language=member.user.language,
             now=now,
         )
+        if member.pk != by.pk:
+            Removal.objects.get_or_create(account=account, user=member.user, defaults={"removed_at": now})
         member.delete()
 
 

@@ -44,6 +44,11 @@ class Account(models.Model):
     closed_at = models.DateTimeField(
         null=True, blank=True, help_text="When it was closed; it can be opened again for thirty days."
     )
+    reopens_active = models.BooleanField(
+        default=True,
+        db_default=True,
+        help_text="Of a closed account: whether it was active, and will be once it is opened again.",
+    )
     erased_at = models.DateTimeField(
         null=True, blank=True, help_text="When names and addresses of a closed account were erased."
     )

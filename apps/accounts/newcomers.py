@@ -9,7 +9,7 @@ from apps.accounts.choices import Role
 from apps.accounts.models import Account, Membership, User
 from apps.accounts.openings import get_sign_up_settings, open_account
 from apps.accounts.seats import lock_account, require_seat
-from apps.accounts.sign_up_models import Invitation, SignInDomain
+from apps.accounts.sign_up_models import Invitation, Removal, SignInDomain
 from apps.audit import services as audit
 from apps.core.db import require_transaction
 
@@ -32,7 +32,7 @@ def settle_in(*, user: User, invitation: Invitation | None, account_name: str, n
 def join_by_domain(*, user: User, domain: SignInDomain, now: datetime) -> Membership | None:
     """Make a user whose address the domain's provider has proven a member of the domain's account; a part.
 
-    None when the domain has no account that is open. Raises SeatsTaken.
+    None when the domain has no account that is open, or its team has removed them. Raises SeatsTaken.
     """
     require_transaction()
     if domain.account is None or domain.account.closed_at is not None:
@@ -41,6 +41,8 @@ def join_by_domain(*, user: User, domain: SignInDomain, now: datetime) -> Member
     present = Membership.objects.filter(account=account, user=user).first()
     if present is not None:
         return present
+    if Removal.objects.filter(account=account, user=user).exists():
+        return None
     require_seat(account, with_invitations=False)
     membership = Membership.objects.create(
         account=account, user=user, role=Role(domain.default_role), created_at=now

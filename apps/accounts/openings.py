@@ -8,6 +8,7 @@ from typing import Final
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.utils.text import slugify
 
 from apps.accounts import mailing
@@ -23,6 +24,8 @@ from apps.core.errors import Conflict, InvalidField
 
 SLUG_LENGTH: Final = 50
 SLUG_ATTEMPTS: Final = 5
+OWNED_AT_MOST: Final = 3
+"""By somebody who opens them alone; each brings the default plan's free calls."""
 
 
 def get_sign_up_settings() -> SignUpSettings:
@@ -113,13 +116,30 @@ def _insert(name: str, owner: User, awaits_approval: bool, now: datetime) -> Acc
 
 
 def open_further_account(*, owner: User, name: str, now: datetime) -> Account:
-    """Open one more account for somebody who is here already. Raises SignUpRefused and InvalidField."""
+    """Open one more account for somebody who is here already; a second click gives the first one's.
+
+    Raises SignUpRefused, also for who has opened OWNED_AT_MOST, and InvalidField.
+    """
     if not name.strip():
         raise InvalidField(field="name", problem="must not be empty")
     require_may_sign_up(email=owner.email, is_invited=False)
     awaits = get_sign_up_settings().approval_required
     with transaction.atomic(durable=True):
+        # Two forms at once are obeyed one after the other.
+        User.objects.select_for_update().get(pk=owner.pk)
+        twin = _find_owned(owner).filter(name=name.strip(), closed_at=None).first()
+        if twin is not None:
+            return twin
+        if _find_owned(owner).count() >= OWNED_AT_MOST:
+            raise SignUpRefused(
+                problem=f"You own {OWNED_AT_MOST} accounts already: ask the operator for a further one."
+            )
         return open_account(owner=owner, name=name, awaits_approval=awaits, actor=owner.ref, now=now)
+
+
+def _find_owned(owner: User) -> QuerySet[Account]:
+    """Closed ones too, until they are erased: closing one makes no room for a new one's free calls."""
+    return Account.objects.filter(memberships__user=owner, memberships__role=Role.OWNER)
 
 
 def approve(*, account: Account, actor: Ref, now: datetime) -> None:

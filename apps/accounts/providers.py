@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -12,9 +11,11 @@ from allauth.socialaccount.models import SocialApp
 from cryptography import x509
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 from django.urls import reverse
 from onelogin.saml2.idp_metadata_parser import OneLogin_Saml2_IdPMetadataParser
 
+from apps.accounts.hosts import is_this_machine
 from apps.accounts.sign_up_models import SignInDomain
 from apps.audit import services as audit
 from apps.audit.refs import Ref
@@ -70,6 +71,7 @@ def save_provider(
     now: datetime,
 ) -> SocialApp:
     """Make or change a provider; `slug` is part of its addresses. Raises InvalidField and Conflict."""
+    _require_free_name("slug", slug)
     row = app or SocialApp()
     row.name = name
     if isinstance(facts, OidcFacts):
@@ -78,9 +80,12 @@ def save_provider(
         _fill_saml(row, slug, facts)
     with transaction.atomic(durable=True):
         others = SocialApp.objects.exclude(pk=row.pk)
-        same = others.filter(provider=OIDC, provider_id=slug) | others.filter(provider=SAML, client_id=slug)
-        if same.exists():
-            raise Conflict(problem=f"There is already a provider with the short name {slug!r}.")
+        # People are known by their provider's provider_id, and allauth finds providers by either name.
+        names = {slug, row.provider_id}
+        if others.filter(Q(provider_id__in=names) | Q(client_id__in=names)).exists():
+            raise Conflict(
+                problem=f"There is already a provider with the short name {slug!r} or with this entity id."
+            )
         row.save()
         what = "changed" if app is not None else "created"
         audit.record(
@@ -104,6 +109,7 @@ def _fill_oidc(row: SocialApp, slug: str, facts: OidcFacts) -> None:
 
 
 def _fill_saml(row: SocialApp, slug: str, facts: SamlFacts) -> None:
+    _require_free_name("entity_id", facts.entity_id)
     _require_safe_address("sso_url", facts.sso_url)
     certificate = _clean_certificate(facts.certificate)
     row.provider, row.provider_id, row.client_id = SAML, facts.entity_id, slug
@@ -121,6 +127,12 @@ def _fill_saml(row: SocialApp, slug: str, facts: SamlFacts) -> None:
     }
 
 
+def _require_free_name(field_name: str, name: str) -> None:
+    """allauth's own names for kinds of providers would stand for every provider of that kind."""
+    if name.lower() in (OIDC, SAML):
+        raise InvalidField(field=field_name, problem=f"must not be {name!r}, which is a kind of provider")
+
+
 def _clean_certificate(text: str) -> str:
     body = "".join(line for line in text.strip().splitlines() if not line.startswith("-----"))
     body = "".join(body.split())
@@ -136,16 +148,9 @@ def _require_safe_address(field_name: str, address: str) -> None:
     parts = urlsplit(address)
     if parts.scheme == "https" and parts.hostname:
         return
-    if parts.scheme == "http" and parts.hostname and _is_this_machine(parts.hostname):
+    if parts.scheme == "http" and parts.hostname and is_this_machine(parts.hostname):
         return
     raise InvalidField(field=field_name, problem=f"must be an https address, not {address[:200]!r}")
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def slug_of(app: SocialApp) -> str:

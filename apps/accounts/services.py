@@ -55,27 +55,32 @@ def change_account(
     account: Account,
     name: str,
     time_zone: str,
-    is_active: bool,
+    is_active: bool | None,
     actor: Ref,
     now: datetime,
     safety: str | None = None,
 ) -> Account:
     """Replace what may change of an account; its slug may not. A deactivated account's keys stop at once.
 
-    `safety` is a SafetyRule, "" for the installation's, None for what the account has.
+    `safety` is a SafetyRule, "" for the installation's, None for what the account has. With `is_active`
+    None the switch stays as it is, also when somebody else moves it at this moment.
     """
     before = (account.name, account.time_zone, account.is_active, account.safety)
-    account.name, account.time_zone, account.is_active = name, time_zone, is_active
+    fields = ["name", "time_zone", "safety"]
+    account.name, account.time_zone = name, time_zone
+    if is_active is not None:
+        account.is_active = is_active
+        fields.append("is_active")
     account.safety = account.safety if safety is None else safety
     require_valid(account)
     with transaction.atomic(durable=True):
-        account.save(update_fields=["name", "time_zone", "is_active", "safety"])
+        account.save(update_fields=fields)
         audit.record(
             "accounts.account.changed",
             actor=actor,
             subject=account.ref,
             account_id=account.pk,
-            data={"before": list(before), "after": [name, time_zone, is_active, account.safety]},
+            data={"before": list(before), "after": [name, time_zone, account.is_active, account.safety]},
             now=now,
         )
     return account
@@ -89,6 +94,10 @@ def require_valid(account: Account) -> None:
         raise InvalidField(
             field="time_zone", problem=f"must be an IANA time zone, not {account.time_zone!r}"
         ) from None
+    name = account.name
+    # It stands in letters to strangers, where it shall be no link and no paragraph of its own.
+    if "://" in name or "www." in name.lower() or len(name.splitlines()) > 1:
+        raise InvalidField(field="name", problem="must be one line without an address of the web")
     try:
         account.clean_fields()
     except ValidationError as error:

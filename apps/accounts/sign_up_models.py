@@ -108,6 +108,22 @@ class Invitation(models.Model):
         return self.accepted_at is None and self.revoked_at is None and now < self.expires_at
 
 
+class Removal(models.Model):
+    """A team has taken somebody out: their provider's word does not let them in again, an invitation does."""
+
+    account = models.ForeignKey("accounts.Account", on_delete=models.CASCADE, related_name="+")
+    user = models.ForeignKey("accounts.User", on_delete=models.CASCADE, related_name="+")
+    removed_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["account", "user"], name="accounts_removal_unique"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} from {self.account}"
+
+
 class SignInDomain(models.Model):
     """What the owner of an e-mail domain has agreed with the operator: who proves its addresses."""
 

@@ -7,21 +7,26 @@ has it is not touched.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 from allauth.account.adapter import get_adapter as get_account_adapter
 from allauth.account.models import EmailAddress
+from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.internal.flows.email_authentication import wipe_password
-from django.core.exceptions import ValidationError
+from allauth.socialaccount.providers.base import AuthProcess
+from django.contrib import messages
 from django.db import transaction
 from django.http import HttpRequest
+from django.shortcuts import redirect
+from django.utils.translation import gettext as _
 
-from apps.accounts.errors import SignUpRefused
+from apps.accounts.errors import SeatsTaken, SignUpRefused
 from apps.accounts.models import User
 from apps.accounts.newcomers import join_by_domain, settle_in
 from apps.accounts.openings import domain_of, find_sign_in_domain, require_may_sign_up
 from apps.accounts.pending import find_pending_invitation, forget_invitation
+from apps.accounts.provider_requests import ProviderSession
 from apps.accounts.sign_up_models import SignInDomain
 from apps.core import clock
 from apps.core.errors import DomainError
@@ -30,6 +35,10 @@ from apps.core.errors import DomainError
 class SsoAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allauth ships no types
     """Named by settings.SOCIALACCOUNT_ADAPTER."""
 
+    def get_requests_session(self) -> ProviderSession:
+        """What allauth asks providers with."""
+        return ProviderSession()
+
     def is_email_verified(self, provider: Any, email: str) -> bool:
         """Whether the provider owns the address's domain here."""
         return _vouches(provider, email) is not None
@@ -37,13 +46,21 @@ class SsoAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allauth 
     def can_authenticate_by_email(self, login: Any, email: str) -> bool:
         """Whether a user who is here already may be signed in by this provider's word.
 
-        Never an operator: no customer's provider shall open the console. They connect one on their own page.
+        Never an operator: no customer's provider shall open the console.
         """
         is_operator = User.objects.filter(email__iexact=email, is_staff=True).exists()
         return not is_operator and _vouches(login.provider, email) is not None
 
     def pre_social_login(self, request: HttpRequest, sociallogin: Any) -> None:
-        """Takes the provider's word for its own domains alone, whatever it says of others."""
+        """Takes the provider's word for its own domains alone, whatever it says of others.
+
+        Nobody ties a provider to their user by hand: a mere link would do that to whoever is signed in and
+        follows it, and let the provider's person in as them from then on.
+        """
+        if sociallogin.state.get("process") == AuthProcess.CONNECT:
+            _turn_away(
+                request, _("A sign-in is not connected here. Sign out, and sign in with your organisation.")
+            )
         for address in sociallogin.email_addresses:
             address.email = address.email.lower()
             address.verified = _vouches(sociallogin.provider, address.email) is not None
@@ -53,11 +70,14 @@ class SsoAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allauth 
     def is_open_for_signup(self, request: HttpRequest, sociallogin: Any) -> bool:
         """People of a provider's own domain come in by that agreement, others by the rules for all."""
         email = _email_of(sociallogin)
-        if _vouches(sociallogin.provider, email) is not None:
-            return True
-        invited = find_pending_invitation(request, now=clock.now()) is not None
+        domain = _vouches(sociallogin.provider, email)
+        if domain is not None:
+            # Its people were to come into that one account, not into others of their own.
+            return domain.account is None or domain.account.closed_at is None
+        invitation = find_pending_invitation(request, now=clock.now())
+        is_invited = invitation is not None and invitation.email.lower() == email.lower()
         try:
-            require_may_sign_up(email=email, is_invited=invited)
+            require_may_sign_up(email=email, is_invited=is_invited)
         except SignUpRefused:
             return False
         return True
@@ -82,9 +102,15 @@ class SsoAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allauth 
                 if joined is None or invitation is not None:
                     settle_in(user=user, invitation=invitation, account_name="", now=now)
         except DomainError as error:
-            raise ValidationError(str(error), code=error.code) from None
+            _turn_away(request, str(error))
         forget_invitation(request)
         return user
+
+
+def _turn_away(request: HttpRequest, text: str) -> NoReturn:
+    """Ends the sign-in with a message on the page where it began."""
+    messages.error(request, text)
+    raise ImmediateHttpResponse(redirect("account_login"))
 
 
 def _email_of(sociallogin: Any) -> str:
@@ -110,8 +136,13 @@ def _settle_vouched(request: HttpRequest, sociallogin: Any) -> None:
     with transaction.atomic(durable=True):
         _believe(user, email)
         # Somebody whom a team has removed comes back by an invitation only.
-        if not is_proven or not user.memberships.exists():
+        if is_proven and user.memberships.exists():
+            return
+        try:
             join_by_domain(user=user, domain=domain, now=clock.now())
+        except SeatsTaken as error:
+            # They are who they say, and may have accounts of their own.
+            messages.warning(request, str(error))
 
 
 def _believe(user: User, email: str) -> None:

@@ -15,6 +15,7 @@ from typing import Final
 from django.db import connection
 
 from apps.accounts.models import Account
+from apps.billing.models import UsageEvent
 
 
 class By(enum.StrEnum):
@@ -69,6 +70,12 @@ class Report:
     by_kind: Mapping[str, Totals]
     """"" is of events of versions that did not note it."""
     by_funding: Mapping[str, Totals]
+
+
+def price_used(job_id: int) -> int:
+    """Micro-USD that the usage of one job cost; 0 for what cost nothing, or was not recorded."""
+    prices = UsageEvent.objects.filter(job_id=job_id).values_list("price_micro", flat=True)
+    return prices.first() or 0
 
 
 def usage_report(*, account: Account, first: date, last: date, api_key_id: int | None = None) -> Report:

@@ -267,7 +267,10 @@ ACCOUNT_ADAPTER = "apps.accounts.adapters.AccountAdapter"
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
-ACCOUNT_FORMS = {"signup": "apps.accounts.forms.SignUpForm"}
+ACCOUNT_FORMS = {
+    "signup": "apps.accounts.forms.SignUpForm",
+    "add_email": "apps.accounts.forms.AddressForm",
+}
 ACCOUNT_EMAIL_VERIFICATION = "mandatory"
 # Whoever tries an address learns nothing of whether it has an account; its owner gets a mail.
 ACCOUNT_PREVENT_ENUMERATION = True

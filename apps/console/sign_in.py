@@ -6,11 +6,14 @@ asks for it; where the rules want one of everybody, a session without it is sent
 
 from __future__ import annotations
 
+from typing import Any
+
+from allauth.account.adapter import get_adapter
 from allauth.account.internal.flows.login import get_authentication_records
+from allauth.core import ratelimit
 from allauth.mfa.models import Authenticator
 from django.contrib import messages
 from django.contrib.admin.forms import AdminAuthenticationForm
-from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -21,15 +24,30 @@ from apps.accounts.openings import get_sign_up_settings
 
 
 class ConsoleSignInForm(AdminAuthenticationForm):
-    """Django's, but that it does not let anybody in past their own second factor."""
+    """Django's, but for limits on attempts, and that nobody gets past their own second factor.
+
+    Whatever is wrong, the answer is the same: it tells nobody that a password was right.
+    """
+
+    error_messages = AdminAuthenticationForm.error_messages | {
+        "invalid_login": "Please enter the address and the password of an operator. "
+        "Operators with a second factor sign in at /accounts/login/ and open the console then."
+    }
+
+    def clean(self) -> dict[str, Any]:
+        email = self.cleaned_data.get("username") or ""
+        # The same counts as at /accounts/login/, so that nobody has twice as many attempts.
+        adapter = get_adapter(self.request)
+        if not ratelimit.consume(self.request, action="login"):
+            raise adapter.validation_error("too_many_login_attempts")
+        adapter.pre_authenticate(self.request, email=email)
+        cleaned: dict[str, Any] = super().clean()
+        adapter.forget_attempt()
+        return cleaned
 
     def confirm_login_allowed(self, user: User) -> None:
-        super().confirm_login_allowed(user)
-        if _has_factor(user):
-            raise ValidationError(
-                "This operator has a second factor: sign in at /accounts/login/ and open the console then.",
-                code="second_factor_needed",
-            )
+        if not user.is_active or not user.is_staff or _has_factor(user):
+            raise self.get_invalid_login_error()
 
 
 def may_enter(request: HttpRequest) -> bool:

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import transaction
 
 from apps.accounts.models import Account
+from apps.apikeys.errors import ApiKeyInvalid
 from apps.apikeys.models import ApiKey
 from apps.audit.refs import Ref
 from apps.audit.services import record
@@ -35,6 +36,8 @@ from apps.generation.settlement import release_reservation
 from apps.generation.work_cost import row_steps, work_tflop
 from apps.plans.entitlements import Entitlements, Unlimited
 from apps.plans.selectors import get_entitlements
+from apps.quotas.announcing import announce_refusal
+from apps.quotas.errors import BudgetExhausted
 from apps.quotas.months import present_weight
 from apps.quotas.services import reserve_calls
 from apps.webhooks.wishes import WebhookWish, require_permitted
@@ -75,7 +78,7 @@ def submit_generation(
     Raises CheckpointNotFound, CheckpointNotAllowed, EntryNotFound, EntryDisabled, FamilyMismatch,
     InvalidField, KindNotInPlan, ModelNotInPlan, ModelNotInstalled, PromptBlocked, TooManyImages,
     DailyQuotaExhausted, MonthlyQuotaExhausted, PaymentRequired, BudgetExhausted, QueueFull,
-    IdempotencyMismatch.
+    IdempotencyMismatch; ApiKeyInvalid for an account that is switched off.
     """
     wanted = Wanted(
         request=request,
@@ -93,8 +96,21 @@ def submit_together(
     """Accept several requests, all of them or none; the jobs come in their order.
 
     Either none has an idempotency claim or all have, made from one of the caller's: a twin that took the
-    first has taken the others with it. Raises as `submit_generation`.
+    first has taken the others with it. Raises as `submit_generation`; a budget that refuses is told of.
     """
+    try:
+        return _submit(account, api_key, wanted, now)
+    except BudgetExhausted as refusal:
+        announce_refusal(budget_ids=refusal.budget_ids, now=now)
+        raise
+
+
+def _submit(
+    account: Account, api_key: ApiKey, wanted: Sequence[Wanted], now: datetime
+) -> list[GenerationJob]:
+    # Keys are judged where a call comes in; what acts for an account in another way is stopped here.
+    if not account.is_active:
+        raise ApiKeyInvalid
     entitlements = get_entitlements(account=account)
     jobs = [_job_of(account, api_key, each, entitlements, now) for each in wanted]
     claims = [each.idempotency for each in wanted if each.idempotency is not None]

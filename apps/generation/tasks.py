@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from apps.audit.refs import Ref
 from apps.core.clock import now
-from apps.generation import idempotency, lifecycle, picture_store, usage_rollup
+from apps.generation import idempotency, late_holds, lifecycle, picture_store, usage_rollup
 from apps.generation.doorbell import ring
 from apps.generation.drain import is_draining
 from apps.generation.pump import run_pump
@@ -23,6 +23,11 @@ def pump(device: str) -> bool:
 def reap() -> int:
     """Take back jobs of silent workers and end those past their deadline, also while no worker runs."""
     return lifecycle.reap_expired(actor=HOUSEKEEPING, now=now())
+
+
+def end_late_holds() -> int:
+    """Money that is still held for jobs which have ended."""
+    return late_holds.end_late_holds(actor=HOUSEKEEPING, now=now())
 
 
 def count_uses() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.conf import settings
 from django.db.models import Count, Q
@@ -30,3 +31,15 @@ def count_stuck() -> Stuck:
         dead=Count("pk", filter=Q(state=MailState.DEAD)),
     )
     return Stuck(waiting=counts["waiting"], dead=counts["dead"], has_server=bool(settings.SMTP_URL))
+
+
+def count_mails(
+    *, template: str, since: datetime, account_id: int | None = None, to: str | None = None
+) -> int:
+    """Mails of a kind that were queued after `since`, whether they have gone out or not."""
+    found = Mail.objects.filter(template=template, created_at__gt=since)
+    if account_id is not None:
+        found = found.filter(account_id=account_id)
+    if to is not None:
+        found = found.filter(to__contains=[to])
+    return found.count()

@@ -23,7 +23,7 @@ from apps.payments.connection import open_api, require_config
 from apps.payments.customers import one_at_a_time
 from apps.payments.errors import CardDeclined, PaymentRefused, PaymentsNotConfigured
 from apps.payments.mailing import tell_billing
-from apps.payments.models import AutoTopUp, Card, Payment
+from apps.payments.models import AutoTopUp, Card, Payment, StripeCustomer
 from apps.payments.outbox import BATCH, is_key_forgotten, note_attempt, note_failure
 from apps.payments.seen import IntentSeen
 from apps.payments.stripe_api import StripeApi
@@ -137,8 +137,11 @@ def charged_this_month(account: Account, *, now: datetime) -> int:
 
 
 def _send(api: StripeApi, payment: Payment, *, now: datetime) -> bool:
+    was_tried = payment.attempts > 0
     if not note_attempt(payment, now=now):
         return False
+    if not _is_wanted(payment):
+        return _end_unwanted(api, payment, was_tried=was_tried, now=now)
     card = Card.objects.filter(customer__account=payment.account).select_related("customer").first()
     if card is None or not card.customer.customer_id:
         _fail(payment, "There is no card on file.", now=now)
@@ -159,11 +162,58 @@ def _send(api: StripeApi, payment: Payment, *, now: datetime) -> bool:
     return False
 
 
+def _is_wanted(payment: Payment) -> bool:
+    """By the rows as they are now: somebody may have switched it off, or closed the account."""
+    wishes = AutoTopUp.objects.filter(account=payment.account_id, is_on=True)
+    return wishes.filter(account__is_active=True, account__closed_at=None).exists()
+
+
+def _end_unwanted(api: StripeApi, payment: Payment, *, was_tried: bool, now: datetime) -> bool:
+    """Charge nothing any more; a charge that Stripe has made unheard is written down. Whether it was paid."""
+    if was_tried:
+        customer = StripeCustomer.objects.filter(account=payment.account_id).first()
+        try:
+            with one_at_a_time(payment.account_id):
+                seen = _find_made(api, payment, (customer and customer.customer_id) or "")
+                if seen is not None:
+                    write_top_up(seen, account=payment.account, now=now)
+        except DomainError as failure:
+            note_failure(payment, str(failure))
+            return False
+        if seen is not None and seen.status in ("succeeded", "processing"):
+            return seen.status == "succeeded"
+    _withdraw(payment, now=now)
+    return False
+
+
+def _withdraw(payment: Payment, *, now: datetime) -> None:
+    """No decline: nobody's card has failed."""
+    reason = "Automatic top-ups are switched off, or the account is closed."
+    with transaction.atomic(durable=True):
+        open_one = Payment.objects.filter(pk=payment.pk, state=SendState.WAITING)
+        if open_one.update(state=SendState.REFUSED, failed_at=now, last_error=reason) != 1:
+            return
+        audit.record(
+            "payments.auto_top_up.withdrawn",
+            actor=SYSTEM,
+            subject=payment.ref,
+            account_id=payment.account_id,
+            now=now,
+        )
+
+
+def _find_made(api: StripeApi, payment: Payment, customer_id: str) -> IntentSeen | None:
+    """What Stripe has made of an attempt, if that reached it."""
+    if not customer_id:
+        return None
+    made = (seen for seen in list_intents(api, customer_id) if own_key(seen.metadata) == payment.key)
+    return next(made, None)
+
+
 def _ask(api: StripeApi, payment: Payment, card: Card, *, now: datetime) -> IntentSeen:
     customer_id = card.customer.customer_id or ""
     if is_key_forgotten(payment, now=now):
-        made = (seen for seen in list_intents(api, customer_id) if own_key(seen.metadata) == payment.key)
-        found = next(made, None)
+        found = _find_made(api, payment, customer_id)
         if found is not None:
             return found
     cents = to_cents(payment.net_micro).cents

@@ -13,6 +13,7 @@ from django.db import IntegrityError, transaction
 from apps.accounts.models import Account
 from apps.audit import services as audit
 from apps.audit.refs import Ref
+from apps.billing.invoices.selectors import is_invoiced
 from apps.billing.money import MICRO_PER_CENT, MICRO_PER_USD, format_usd, to_cents
 from apps.core.errors import Conflict, InvalidField
 from apps.payments.calls.catalogue import find_promotion_code
@@ -154,8 +155,13 @@ def require_top_up(amount_micro: int, *, field: str = "amount") -> None:
 def start_card_setup(
     *, account: Account, actor: Ref, token: str, success_url: str, cancel_url: str, now: datetime
 ) -> Redirect:
-    """A visit to Stripe that puts a card on file; pay as you go begins with it."""
+    """A visit to Stripe that puts a card on file; pay as you go begins with it.
+
+    Raises Conflict for accounts that are sent invoices: their usage would be billed twice.
+    """
     api = open_api()
+    if is_invoiced(account.pk):
+        raise Conflict(problem="This account pays by invoice; usage goes on that and not to a card.")
 
     def what(api: StripeApi, checkout: Checkout) -> Mapping[str, Any]:
         return card_session(key=checkout.key)

@@ -32,7 +32,7 @@ def peek(body: bytes) -> tuple[str, str]:
     """Id and type that a body claims, before it is believed; empty when it cannot be read."""
     try:
         data = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return "", ""
     if not isinstance(data, dict):
         return "", ""
@@ -40,8 +40,10 @@ def peek(body: bytes) -> tuple[str, str]:
 
 
 def _text(value: Any, most: int) -> str:
-    """Any: JSON. NUL is no character for PostgreSQL."""
-    return value[:most].replace("\0", "") if isinstance(value, str) else ""
+    """Any: JSON. NUL and half a character are none for PostgreSQL."""
+    if not isinstance(value, str):
+        return ""
+    return value[:most].replace("\0", "").encode(errors="ignore").decode()
 
 
 def read_message(body: bytes) -> Message:
@@ -49,7 +51,7 @@ def read_message(body: bytes) -> Message:
     try:
         data = json.loads(body)
         return _read_thin(data) if data["object"] == THIN else _read_snapshot(data)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise EventRefused(reason="it does not look like an event of Stripe's.") from None
 
 
@@ -63,11 +65,11 @@ def _read_snapshot(data: Mapping[str, Any]) -> Message:
         event_id=_text(data["id"], 255),
         type=_text(data["type"], 100),
         is_live=bool(data["livemode"]),
-        object_kind=kind,
-        object_id=object_id[:255],
-        customer_id=customer_id,
-        intent_id=object_id if kind == "payment_intent" else id_of(about.get("payment_intent")),
-        subscription_id=object_id if kind == "subscription" else id_of(about.get("subscription")),
+        object_kind=_text(kind, 255),
+        object_id=_text(object_id, 255),
+        customer_id=_text(customer_id, 255),
+        intent_id=_text(object_id if kind == "payment_intent" else id_of(about.get("payment_intent")), 255),
+        subscription_id=_text(object_id if kind == "subscription" else id_of(about.get("subscription")), 255),
     )
 
 
@@ -78,8 +80,8 @@ def _read_thin(data: Mapping[str, Any]) -> Message:
         event_id=_text(data["id"], 255),
         type=_text(data["type"], 100),
         is_live=bool(data["livemode"]),
-        object_kind=str(related.get("type") or ""),
-        object_id=str(related.get("id") or "")[:255],
+        object_kind=_text(related.get("type"), 255),
+        object_id=_text(related.get("id"), 255),
         customer_id="",
         intent_id="",
         subscription_id="",

@@ -17,7 +17,7 @@ from apps.core.db import take_transaction_lock
 from apps.core.errors import DomainError
 from apps.payments.calls.catalogue import ensure_meter
 from apps.payments.calls.money import metered_micro, send_meter_event
-from apps.payments.choices import SendState
+from apps.payments.choices import CheckoutKind, CheckoutState, SendState
 from apps.payments.connection import open_api
 from apps.payments.errors import PaymentRefused, PaymentsNotConfigured
 from apps.payments.models import MeterBatch, StripeCustomer
@@ -35,8 +35,16 @@ WITH fresh AS MATERIALIZED (
     SELECT usage.id, usage.account_id, usage.price_micro FROM billing_usageevent AS usage
      WHERE usage.funding = %(payg)s AND usage.price_micro > 0 AND usage.id > %(after)s
        AND NOT EXISTS (SELECT FROM payments_meteredusage AS known WHERE known.usage_event_id = usage.id)
+       AND NOT EXISTS (SELECT FROM billing_invoicedusage AS invoiced
+                        WHERE invoiced.event_id = usage.id AND NOT invoiced.is_void)
+       AND NOT EXISTS (SELECT FROM billing_invoiceterms AS terms WHERE terms.account_id = usage.account_id)
        AND EXISTS (SELECT FROM payments_stripecustomer AS customer
-                    WHERE customer.account_id = usage.account_id AND customer.customer_id IS NOT NULL)
+                    WHERE customer.account_id = usage.account_id AND customer.customer_id IS NOT NULL
+                      AND customer.payg_subscription_id <> '')
+       -- Its visit to Stripe began before anything could be billed to the card.
+       AND EXISTS (SELECT FROM payments_checkout AS visit
+                    WHERE visit.account_id = usage.account_id AND visit.kind = %(card)s
+                      AND visit.state = %(complete)s AND visit.created_at <= usage.at)
        AND NOT EXISTS (SELECT FROM payments_meterbatch AS batch
                         WHERE batch.account_id = usage.account_id AND batch.minute = %(minute)s)
 ), batch AS (
@@ -57,7 +65,8 @@ def collect_usage(*, now: datetime) -> int:
     """Put what no batch has into batches, one an account; how many usage events.
 
     Two at once wait for each other. An account that has a batch of this very minute comes with the next.
-    Only accounts that are customers at Stripe: who pays by invoice of ours is not metered.
+    Only of accounts that pay as they go at Stripe, and since they gave their card: who pays by invoice of
+    ours is not metered, and what is on such an invoice is not either.
     """
     with transaction.atomic(durable=True), connection.cursor() as cursor:
         take_transaction_lock("payments.metering")
@@ -71,6 +80,8 @@ def collect_usage(*, now: datetime) -> int:
                 "minute": now.replace(second=0, microsecond=0),
                 "waiting": SendState.WAITING,
                 "now": now,
+                "card": CheckoutKind.CARD,
+                "complete": CheckoutState.COMPLETE,
             },
         )
         return int(cursor.rowcount)

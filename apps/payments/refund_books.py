@@ -19,11 +19,26 @@ from apps.payments.models import Payment, Refund
 
 
 def is_first_payment(payment: Payment) -> bool:
-    """Whether nothing was paid for the same subscription before."""
+    """Whether the account paid for no plan before, by this subscription or an earlier one, given back or not.
+
+    A plan that could be taken back each time would cost nothing.
+    """
     earlier = Payment.objects.filter(
-        kind=PaymentKind.SUBSCRIPTION, subscription_id=payment.subscription_id, paid_at__lt=payment.paid_at
+        kind=PaymentKind.SUBSCRIPTION, account=payment.account_id, paid_at__lt=payment.paid_at
     )
     return payment.kind == PaymentKind.SUBSCRIPTION and not earlier.exists()
+
+
+def is_last_payment(payment: Payment) -> bool:
+    """Whether nothing was paid for the same subscription since then that is not given back."""
+    later = Payment.objects.filter(
+        kind=PaymentKind.SUBSCRIPTION,
+        account=payment.account_id,
+        subscription_id=payment.subscription_id,
+        paid_at__gt=payment.paid_at,
+        net_micro__gt=F("refunded_net_micro"),
+    )
+    return not later.exists()
 
 
 def tax_share(payment: Payment, net_micro: int) -> int:

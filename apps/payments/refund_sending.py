@@ -37,17 +37,35 @@ def send_refund(refund: Refund, *, now: datetime) -> bool:
         return False
     try:
         api = open_api()
-        _end_plan(api, refund)
         seen = _ask(api, refund, now=now)
     except (PaymentRefused, CardDeclined) as refusal:
         put_back(refund, reason=str(refusal), now=now)
         return True
     except DomainError as failure:
-        log.warning("refund %s waits: %s", refund.key, failure)
-        note_failure(refund, str(failure))
-        return False
-    write_own_refund(refund, seen, now=now)
+        return _wait(refund, failure)
+    try:
+        take_answer(api, refund, seen, now=now)
+    except DomainError as failure:
+        # The money is on its way: whatever fails now is tried again, and never put back.
+        return _wait(refund, failure)
     return True
+
+
+def _wait(refund: Refund, failure: DomainError) -> bool:
+    log.warning("refund %s waits: %s", refund.key, failure)
+    note_failure(refund, str(failure))
+    return False
+
+
+def take_answer(api: StripeApi, refund: Refund, seen: RefundSeen, *, now: datetime) -> None:
+    """What Stripe says of a refund that we asked for: a plan ends once its payment is on its way back.
+
+    The plan first: while it goes on, the refund's row waits and is looked at again. Raises what Stripe's
+    calls raise.
+    """
+    if refund.state == SendState.WAITING and seen.status not in FAILED:
+        _end_plan(api, refund)
+    _write_own_refund(refund, seen, now=now)
 
 
 def _end_plan(api: StripeApi, refund: Refund) -> None:
@@ -71,8 +89,7 @@ def _ask(api: StripeApi, refund: Refund, *, now: datetime) -> RefundSeen:
     return create_refund(api, key=refund.key, intent_id=intent_id, cents=cents)
 
 
-def write_own_refund(refund: Refund, seen: RefundSeen, *, now: datetime) -> None:
-    """What Stripe says of a refund that we asked for."""
+def _write_own_refund(refund: Refund, seen: RefundSeen, *, now: datetime) -> None:
     with transaction.atomic(durable=True):
         Refund.objects.filter(pk=refund.pk, state=SendState.WAITING).update(
             state=SendState.SENT, refund_id=seen.id, sent_at=seen.created, last_error=""

@@ -24,10 +24,11 @@ from apps.payments.invoicing import sync_invoice
 from apps.payments.mailing import tell_operators
 from apps.payments.models import Dispute, Payment, Refund, StripeCustomer
 from apps.payments.refund_books import put_back, reserve, tax_share
-from apps.payments.refund_sending import FAILED, write_own_refund
+from apps.payments.refund_sending import FAILED, take_answer
 from apps.payments.seen import DisputeSeen, RefundSeen
 from apps.payments.stripe_api import StripeApi
 from apps.payments.syncing import TOP_UP_PURPOSES, write_top_up
+from apps.payments.top_up_switch import switch_off
 
 BANK_HAS_IT = frozenset({"needs_response", "under_review", "lost", "won"})
 """States of a dispute in which the bank took the money; inquiries (`warning_...`) take none."""
@@ -41,7 +42,7 @@ def sync_refunds(api: StripeApi, *, row: StripeCustomer, intent_id: str, now: da
     for seen in sorted(list_refunds(api, intent_id), key=lambda each: (each.created, each.id)):
         ours = Refund.objects.filter(payment=payment, key=own_key(seen.metadata)).first()
         if ours is not None:
-            write_own_refund(ours, seen, now=now)
+            take_answer(api, ours, seen, now=now)
         else:
             _write_foreign(payment, seen, now=now)
 
@@ -92,6 +93,8 @@ def _book_foreign(payment: Payment, seen: RefundSeen, *, now: datetime) -> Refun
         reserve(refund)
         refund.save(force_insert=True)
         _book_what_happened(refund, now=now)
+        if fresh.is_top_up:
+            switch_off(account_id=fresh.account_id, reason="a refund", now=now)
         audit.record(
             "payments.refund.heard_of",
             actor=SYSTEM,
@@ -185,6 +188,7 @@ def _mirror_dispute(payment: Payment, seen: DisputeSeen, *, now: datetime) -> No
         row.status, row.closed_at = seen.status, now if is_closed else None
         row.save(update_fields=["status", "closed_at"])
     if is_new:
+        switch_off(account_id=payment.account_id, reason="a dispute", now=now)
         audit.record(
             "payments.dispute.opened",
             actor=SYSTEM,

@@ -18,9 +18,10 @@ from apps.core.errors import InvalidField, NotFound
 from apps.payments.connection import require_config
 from apps.payments.errors import NotRefundable
 from apps.payments.models import Payment, Refund
-from apps.payments.refund_books import book, is_first_payment, reserve, tax_share
+from apps.payments.refund_books import book, is_first_payment, is_last_payment, reserve, tax_share
 from apps.payments.refund_sending import send_refund
 from apps.payments.tokens import require_token
+from apps.payments.top_up_switch import switch_off
 
 NOT_RECENT: Final = "it is more than 14 days old; ask whoever runs this service."
 
@@ -56,6 +57,8 @@ def require_refundable(payment: Payment, *, now: datetime) -> None:
         raise NotRefundable(reason="it was not paid by card.")
     if not payment.is_top_up and not is_first_payment(payment):
         raise NotRefundable(reason="only the first payment for a plan can be taken back.")
+    if not payment.is_top_up and not is_last_payment(payment):
+        raise NotRefundable(reason="more was paid for the plan since; ask whoever runs this service.")
     if not payment.is_recent(now=now):
         raise NotRefundable(reason=NOT_RECENT)
     if payment.refundable_micro <= 0:
@@ -82,6 +85,8 @@ def _begin(payment: Payment, *, amount_micro: int, token: str, actor: Ref, now: 
             reserve(refund)
             refund.save(force_insert=True)
             book(refund, key=f"refund:{refund.key}", memo="refund", now=now)
+            if payment.is_top_up:
+                switch_off(account_id=payment.account_id, reason="a refund", now=now)
             audit.record(
                 "payments.refund.asked",
                 actor=actor,

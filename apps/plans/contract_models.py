@@ -13,7 +13,10 @@ from apps.plans.errors import PlanMalformed
 
 
 class Contract(models.Model):
-    """Limits, weight and price of one account for a time; what it does not name is the plan's."""
+    """Limits, weight and price of one account for a time; what it does not name is the plan's.
+
+    The price is that of `plan` alone: of other plans the account pays what all pay.
+    """
 
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="+")
     name = models.CharField(max_length=100, help_text="What both sides call it, e.g. its number.")
@@ -25,6 +28,14 @@ class Contract(models.Model):
     weight = models.FloatField(null=True, blank=True, help_text="Empty: the plan's.")
     price_micro = models.BigIntegerField(
         null=True, blank=True, help_text="Micro-USD a month instead of the plan's price; empty: the plan's."
+    )
+    plan = models.ForeignKey(
+        "plans.Plan",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="Whose price it names; empty: the one the account has when this is saved.",
     )
     starts_at = models.DateTimeField()
     ends_at = models.DateTimeField(null=True, blank=True, help_text="Empty: until further notice.")

@@ -19,10 +19,11 @@ from apps.accounts.models import Account
 from apps.audit import services as audit
 from apps.audit.refs import JsonValue, Ref
 from apps.core.errors import Conflict, InvalidField
-from apps.plans.choices import CouponKind
+from apps.plans.choices import CouponKind, SubscriptionSource, SubscriptionState
 from apps.plans.coupon_models import CODE_PATTERN
 from apps.plans.errors import CouponRefused
 from apps.plans.models import Coupon, Redemption
+from apps.plans.selectors import get_subscription
 
 
 def save_coupon(*, coupon: Coupon, actor: Ref, now: datetime) -> None:
@@ -97,6 +98,7 @@ def redeem_coupon(*, account: Account, code: str, actor: Ref, now: datetime) -> 
     Raises CouponRefused, having changed nothing.
     """
     coupon = find_coupon(code, now=now)
+    _require_effect(account, coupon)
     with transaction.atomic(durable=True):
         redemption = take_coupon(account=account, coupon=coupon, now=now)
         if coupon.kind == CouponKind.CREDIT:
@@ -110,6 +112,22 @@ def redeem_coupon(*, account: Account, code: str, actor: Ref, now: datetime) -> 
             now=now,
         )
     return redemption
+
+
+def _require_effect(account: Account, coupon: Coupon) -> None:
+    """A discount is taken from the months that we charge: Stripe's checkout has codes of its own."""
+    if coupon.kind == CouponKind.CREDIT:
+        return
+    subscription = get_subscription(account)
+    if (
+        subscription is None
+        or subscription.source != SubscriptionSource.MANUAL
+        or subscription.state == SubscriptionState.TRIALING
+    ):
+        raise CouponRefused(
+            problem=f"The coupon {coupon.code} is a discount on a plan that is paid by invoice, and this "
+            "account has none. At checkout, type a promotion code instead."
+        )
 
 
 def take_coupon(*, account: Account, coupon: Coupon, now: datetime) -> Redemption:

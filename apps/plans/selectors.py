@@ -29,7 +29,6 @@ def _held_plan(account: Account, now: datetime) -> QuerySet[Plan]:
         .annotate(
             kept_limits=F("held__terms__limits"),
             kept_weight=F("held__terms__weight"),
-            kept_price=F("held__terms__price_micro"),
             contract=Subquery(contract),
             kept_days=Subquery(RetentionChoice.objects.filter(account=account).values("days")[:1]),
         )
@@ -81,10 +80,16 @@ def get_entitlements(account: Account, *, now: datetime | None = None) -> Entitl
 
 def price_of(*, account: Account, plan: Plan, now: datetime) -> int:
     """Micro-USD a month that `account` pays for `plan`: its contract's price where that names one."""
-    agreed = (
-        _contracts_at(account, now).exclude(price_micro=None).values_list("price_micro", flat=True).first()
-    )
-    return plan.price_micro if agreed is None else agreed
+    contracts = _contracts_at(account, now).filter(plan=plan).exclude(price_micro=None)
+    agreed = contracts.values_list("price_micro", flat=True).first()
+    return _uncontracted_price(account, plan) if agreed is None else agreed
+
+
+def _uncontracted_price(account: Account, plan: Plan) -> int:
+    """The plan's price, or that of its earlier version which the account has."""
+    holding = AccountPlan.objects.filter(account=account, plan=plan)
+    kept = holding.values_list("terms__price_micro", flat=True).first()
+    return plan.price_micro if kept is None else kept
 
 
 def get_contract(*, account: Account, now: datetime) -> Contract | None:

@@ -14,6 +14,7 @@ from apps.core.errors import InvalidField
 from apps.plans.errors import PlanMalformed, PlanUnavailable
 from apps.plans.following import lock_account, put_on_plan
 from apps.plans.models import AccountPlan, Contract, Plan, PlanTerms, Subscription
+from apps.plans.selectors import get_plan
 
 # What holders have of a plan: a change of any of these is a new version.
 TERMS: Final = ("limits", "weight", "price_micro")
@@ -125,11 +126,14 @@ def save_contract(*, contract: Contract, actor: Ref, now: datetime) -> None:
     with transaction.atomic(durable=True):
         if contract.pk is None:
             contract.created_at = now
+        if contract.price_micro is not None and contract.plan_id is None:
+            contract.plan_id = get_plan(contract.account, now=now).pk
         contract.save()
         data = {
             "limits": contract.limits,
             "weight": contract.weight,
             "price_micro": contract.price_micro,
+            "plan": contract.plan.code if contract.plan else None,
             "starts_at": contract.starts_at.isoformat(),
             "ends_at": contract.ends_at.isoformat() if contract.ends_at else None,
         }

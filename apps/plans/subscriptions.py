@@ -73,13 +73,13 @@ def apply_subscription(
         if row is not None and row.account_id != account.pk:
             raise SubscriptionConflict(problem=f"Subscription {facts.external_id} is another account's.")
         wanted = _columns(facts, plan, next_plan, row, now)
+        wanted["price_micro"] = _price(account, plan, row, now)
         if row is None:
             row = Subscription.objects.create(
                 account=account,
                 source=facts.source,
                 external_id=facts.external_id,
                 anchor_at=facts.period_start,
-                price_micro=price_of(account=account, plan=plan, now=now),
                 created_at=now,
                 updated_at=now,
                 **wanted,
@@ -99,7 +99,9 @@ def _columns(
     """Any: values of the row's columns by name."""
     past_due_since = None
     if facts.state == SubscriptionState.PAST_DUE:
-        past_due_since = facts.past_due_since or (row.past_due_since if row else None) or now
+        # The earlier of the two: grace is not begun anew by a payment that fails again.
+        known = row.past_due_since if row is not None and row.state == SubscriptionState.PAST_DUE else None
+        past_due_since = min((each for each in (facts.past_due_since, known) if each), default=now)
     return {
         "plan": plan,
         "next_plan": next_plan,
@@ -110,6 +112,13 @@ def _columns(
         "cancel_at": facts.cancel_at,
         "past_due_since": past_due_since,
     }
+
+
+def _price(account: Account, plan: Plan, row: Subscription | None, now: datetime) -> int:
+    """Micro-USD a month. As long as the plan is the same, so is its price, whatever others pay by now."""
+    if row is not None and row.plan_id == plan.pk:
+        return row.price_micro
+    return price_of(account=account, plan=plan, now=now)
 
 
 def get_plan_by_code(code: str) -> Plan:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -19,6 +19,7 @@ from django.utils.cache import add_never_cache_headers
 from django.utils.http import urlencode
 
 from apps.accounts.current import current_membership
+from apps.accounts.errors import AccountClosed
 from apps.accounts.models import Account, Membership, User
 from apps.accounts.roles import Permission, can
 from apps.audit import services as audit
@@ -34,6 +35,9 @@ Page = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 SIGN_IN = "/accounts/login/"
 NO_ACCOUNT = "portal:no_account"
 NO_CHOICE = "UTC"
+MAX_ID: Final = 2**63 - 1
+# What may still be done for an account that an operator has switched off: settle what is owed, and close it.
+STILL_ALLOWED: Final[frozenset[Permission]] = frozenset({"billing", "account"})
 
 
 def page(*, permission: Permission = "view", back: str | None = None) -> Callable[[View[P]], Page[P]]:
@@ -41,7 +45,8 @@ def page(*, permission: Permission = "view", back: str | None = None) -> Callabl
 
     Others are sent to sign in, or refused with 403. A DomainError in answer to a form becomes a message on
     the page named `back`; without it, and for reads, a page of its own. Nothing is cached by browsers: after
-    signing out, the way back shows nothing. Times are shown in the member's zone.
+    signing out, the way back shows nothing. Times are shown in the member's zone. Of an account that an
+    operator has switched off everything can be read, and `STILL_ALLOWED` done.
     """
 
     def decorate(view: View[P]) -> Page[P]:
@@ -54,8 +59,11 @@ def page(*, permission: Permission = "view", back: str | None = None) -> Callabl
                 return redirect(NO_ACCOUNT)
             if not can(membership, permission):
                 raise PermissionDenied
+            is_act = request.method not in ("GET", "HEAD")
             with timezone.override(_zone(membership)):
                 try:
+                    if is_act and permission not in STILL_ALLOWED:
+                        _require_active(membership.account)
                     response = view(request, membership, *args, **kwargs)
                 except DomainError as error:
                     response = _refused(request, error, back=back)
@@ -66,6 +74,11 @@ def page(*, permission: Permission = "view", back: str | None = None) -> Callabl
         return shown
 
     return decorate
+
+
+def _require_active(account: Account) -> None:
+    if not account.is_active:
+        raise AccountClosed(name=account.name, problem="is switched off: ask the operator of this server")
 
 
 def _zone(membership: Membership) -> ZoneInfo:
@@ -128,6 +141,12 @@ def _record_foreign(
             data={"path": request.path, "method": request.method or ""},
             now=clock.now(),
         )
+
+
+def read_id(text: str) -> int | None:
+    """The number of a row in a form or an address; None for what cannot be one."""
+    is_number = text.isascii() and text.isdigit() and len(text) < 20
+    return int(text) if is_number and int(text) <= MAX_ID else None
 
 
 def form_token(request: HttpRequest) -> str:

@@ -49,12 +49,7 @@ def _features(may: Entitlements) -> Iterator[str]:
     yield ngettext("Images kept for a day", "Images kept for up to %(days)s days", days) % {"days": days}
     if may.models is None:
         yield _("Every model that is installed")
-    if may.training:
-        yield _("Training of your own models")
-    if may.sla:
-        yield _("A promised service level")
-    if may.dedicated_device:
-        yield _("A device of your own")
+    # Nothing of training, service level and own device: no part of the product keeps these promises yet.
 
 
 def _calls(may: Entitlements) -> Iterator[str]:

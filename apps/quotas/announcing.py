@@ -1,13 +1,14 @@
 """Tells of budgets that are half, nearly or wholly spent: each threshold once a month, by mail and webhook.
 
-A task looks once a minute, so that no job waits for it. The row remembers the highest threshold that was
-told; of two tasks at once the second waits for its lock, and finds nothing to tell.
+A task looks once a minute, so that no job waits for it. A hard budget that refuses a call is as good as
+spent, whatever is left of it, and is told of at once. The row remembers the highest threshold that was told;
+of two at once the second waits for its lock, and finds nothing to tell.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Final
 
@@ -46,25 +47,51 @@ def announce_thresholds(now: datetime) -> int:
     return told
 
 
-def _announce(pk: int, now: datetime) -> int:
+def announce_refusal(*, budget_ids: Sequence[int], now: datetime) -> int:
+    """Tell that hard budgets have refused a call, as 100 % and once a month; how many thresholds were told.
+
+    For after the rollback that the refusal needs: within that transaction nothing would be left of it.
+    """
+    told = 0
+    for pk in budget_ids:
+        # One cheap look keeps callers who go on trying from waiting for each other's locks.
+        row = Budget.objects.filter(pk=pk).values_list("month", "announced_percent", "account__time_zone")
+        for month, percent, zone in row:
+            if percent < THRESHOLDS[-1] or month != current_month(now, zone=zone):
+                told += _announce(pk, now, has_refused=True)
+    return told
+
+
+def _announce(pk: int, now: datetime, *, has_refused: bool = False) -> int:
     with transaction.atomic(durable=True):
         # Locked, so that what is told is what the row remembers; it may have been removed meanwhile.
         rows = Budget.objects.select_related("account", "api_key").select_for_update(of=("self",))
         budget = rows.filter(pk=pk).first()
-        if budget is None or budget.month != current_month(now, zone=budget.account.time_zone):
+        if budget is None:
+            return 0
+        month = current_month(now, zone=budget.account.time_zone)
+        if budget.month != month and has_refused:
+            # Refused before anything was spent this month, so that the row speaks of an earlier one.
+            budget.month, budget.spent_micro, budget.announced_percent = month, 0, 0
+        if budget.month != month:
             return 0
         passed = passed_thresholds(
             spent_micro=budget.spent_micro, limit_micro=budget.limit_micro, told=budget.announced_percent
         )
+        is_refusal = has_refused and max([budget.announced_percent, *passed]) < THRESHOLDS[-1]
         for percent in passed:
             _tell(budget, percent, now)
+        if is_refusal:
+            _tell(budget, THRESHOLDS[-1], now, is_refusal=True)
+            passed.append(THRESHOLDS[-1])
         if passed:
-            Budget.objects.filter(pk=pk).update(announced_percent=passed[-1])
+            budget.announced_percent = passed[-1]
+            budget.save(update_fields=["month", "spent_micro", "announced_percent"])
     return len(passed)
 
 
-def _tell(budget: Budget, percent: int, now: datetime) -> None:
-    """Part."""
+def _tell(budget: Budget, percent: int, now: datetime, *, is_refusal: bool = False) -> None:
+    """Part. A refusal may come with something left, which was too little."""
     facts = _facts(budget, percent)
     audit.record(
         "quotas.budget.threshold_passed",
@@ -85,6 +112,7 @@ def _tell(budget: Budget, percent: int, now: datetime) -> None:
             "spent": _usd(budget.spent_micro),
             "limit": _usd(budget.limit_micro),
             "refuses": budget.is_hard and percent >= 100,
+            "is_refusal": is_refusal,
             "url": f"{settings.BASE_URL}/portal/billing",
         },
         # With the limit: a raised one is a new budget to those who pay.

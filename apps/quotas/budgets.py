@@ -62,7 +62,9 @@ def take_budget(*, account: Account, api_key_id: int | None, amount_micro: int, 
     if refused:
         limit = Budget.objects.filter(pk__in=refused).values_list("limit_micro", flat=True)[0]
         resets_at = month_end(month, zone=account.time_zone)
-        raise BudgetExhausted(limit_micro=limit, resets_at=resets_at, now=now)
+        raise BudgetExhausted(
+            limit_micro=limit, resets_at=resets_at, now=now, budget_ids=tuple(sorted(refused))
+        )
 
 
 def give_back_budget(*, account_id: int, api_key_id: int | None, amount_micro: int, day: date) -> None:

@@ -49,7 +49,9 @@ class BudgetExhausted(DomainError):
     http_status = 402
     message = "The monthly budget of {limit} is used up; raise it, or wait until {resets_at}."
 
-    def __init__(self, *, limit_micro: int, resets_at: datetime, now: datetime) -> None:
+    def __init__(
+        self, *, limit_micro: int, resets_at: datetime, now: datetime, budget_ids: tuple[int, ...] = ()
+    ) -> None:
         super().__init__(
             limit=f"{limit_micro / 1_000_000:.2f} USD",
             resets_at=resets_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -57,6 +59,8 @@ class BudgetExhausted(DomainError):
         )
         self.limit_micro = limit_micro
         self.resets_at = resets_at
+        self.budget_ids = budget_ids
+        """Those that refused: to be told of once the transaction is rolled back."""
 
 
 class ReservationMissing(RuntimeError):

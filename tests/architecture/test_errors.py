@@ -17,13 +17,7 @@ from tests.contracts.recording import list_exchanges
 PAGE = REPOSITORY_ROOT / "templates" / "docs" / "errors.md"
 ROW = re.compile(r"^\| `(?P<code>[a-z_]+)` \| (?:(?P<status>\d{3}) \| (?P<rest>.+) \|$)?", re.MULTILINE)
 # Refusals that no request of the ModelsLab dialect meets.
-WITHOUT_EXCHANGE = {
-    "artifact_not_found",
-    "not_cancelable",
-    "invalid_cursor",
-    "preview_unusable",
-    "upload_refused",
-    "key_stronger",
+ON_PAGES = {
     # Of money that pages and payment providers move; a request that is not paid is `payment_required`.
     "insufficient_funds",
     "ledger_key_reused",
@@ -50,6 +44,15 @@ WITHOUT_EXCHANGE = {
     "csrf_refused",
     "role_missing",
 }
+"""Refusals that people meet on pages, and no program in a dialect."""
+WITHOUT_EXCHANGE = {
+    "artifact_not_found",
+    "not_cancelable",
+    "invalid_cursor",
+    "preview_unusable",
+    "upload_refused",
+    "key_stronger",
+} | ON_PAGES
 
 
 def refusals() -> list[type[DomainError]]:

@@ -184,7 +184,9 @@ def serious_faults(page: Any, *rules: str) -> list[str]:
     """What axe finds on a page that is serious or critical, one line each; by all rules, or those named."""
     from axe_playwright_python.sync_playwright import Axe
 
-    options = {"runOnly": {"type": "rule", "values": list(rules)}} if rules else None
+    options: dict[str, Any] = {"resultTypes": ["violations"]}
+    if rules:
+        options["runOnly"] = {"type": "rule", "values": list(rules)}
     found = Axe().run(page, options=options).response["violations"]
     return [
         f"{each['impact']}: {each['id']}: {each['help']} {[node['target'] for node in each['nodes']][:4]}"

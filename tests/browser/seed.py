@@ -1,8 +1,8 @@
 """`python -m tests.browser.seed`: people for the browser tests; runs in the appliance's environment.
 
-Ada owns the first account, Ben is its developer, Vera its viewer, Cleo owns the second. The others are for one
-story each, with an account of their own: Paula buys a plan, Bert has a budget, Tove is invited. Prints one JSON
-line: for each their address and a session, so that a test need not sign in to begin.
+Ada owns the first account, Ben is its developer, Vera its viewer, Cleo owns the second. The others are for
+one story each, with an account of their own: Paula buys a plan, Bert has a budget, Tove is invited. Prints
+one JSON line: for each their address and a session, so that a test need not sign in to begin.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from apps.accounts.models import Account, User
@@ -42,10 +42,12 @@ def main() -> None:
 def _make_accounts() -> None:
     from apps.accounts.models import Account
     from apps.audit.refs import SYSTEM
+    from apps.billing.prices.shipped import publish_shipped_prices
     from apps.core import clock
     from apps.plans.services import set_plan
     from tests.factories import make_account
 
+    publish_shipped_prices(actor=SYSTEM, now=clock.now())
     plans = _plans()
     for slug, plan in (("print-shop", "small"), ("budget-bureau", "metered"), ("attic", "small")):
         set_plan(account=make_account(slug), plan=plans[plan], actor=SYSTEM, now=clock.now())
@@ -57,7 +59,7 @@ def _plans() -> dict[str, Plan]:
     from apps.plans.models import Plan
     from tests.factories import make_plan
 
-    limits = {
+    limits: dict[str, dict[str, Any]] = {
         "small": {"calls_per_day": 100, "included_calls_per_month": 0, "free_calls_per_day": 100},
         "standard": {"calls_per_day": "unlimited", "included_calls_per_month": 10_000},
         "metered": {

@@ -9,6 +9,7 @@ import pytest
 
 from tests.browser.conftest import DESKTOP, PHONE, Open, Watch, World, serious_faults
 from tests.browser.seed import PASSWORD
+from tests.browser.test_signing_up import sign_in
 from tests.harness.http_client import Client
 
 OPEN_PAGES = (
@@ -58,6 +59,8 @@ REFUSED = (
     "Failed to load resource: the server responded with a status of 404",
     "Failed to load resource: the server responded with a status of 410",
 )
+COLOURS_ARE_THERE = """() => document.documentElement.dataset.bsTheme === 'dark'
+    && !document.getAnimations().some(each => each instanceof CSSTransition)"""
 SAME_IN_GERMAN = frozenset({"Darkroom", "Dashboard", "Team", "Webhooks", "Standard", "Small", "Unlimited"})
 
 
@@ -66,20 +69,14 @@ def faults_of(page: Any, paths: tuple[str, ...]) -> list[str]:
     found = []
     for path in paths:
         page.emulate_media(color_scheme="light")
-        page.goto(path)
+        answer = page.goto(path)
+        if answer.status >= 500:
+            found.append(f"{path}: answers {answer.status}")
         found += [f"{path}: {fault}" for fault in serious_faults(page)]
         page.emulate_media(color_scheme="dark")
+        page.wait_for_function(COLOURS_ARE_THERE)
         found += [f"{path}, dark: {fault}" for fault in serious_faults(page, "color-contrast")]
     return found
-
-
-def sign_in(page: Any, address: str) -> None:
-    """With the password: pages about security ask for it."""
-    page.goto("/accounts/login/?next=/portal")
-    page.fill("[name=login]", address)
-    page.fill("[name=password]", PASSWORD)
-    page.locator("main form").get_by_role("button", name="Sign In").first.click()
-    page.wait_for_url("**/portal")
 
 
 def test_everybody_can_use_the_open_pages(open_page: Open, watch: Watch) -> None:
@@ -101,7 +98,9 @@ def test_everybody_can_use_the_portal(open_page: Open, watch: Watch, world: Worl
 
 def test_everybody_can_use_the_pages_about_signing_in(open_page: Open) -> None:
     page = open_page("/accounts/login/", who=None)
-    sign_in(page, "vera@example.com")
+    # With the password: pages about security ask for it.
+    sign_in(page, "vera@example.com", PASSWORD)
+    page.wait_for_url("**/portal")
 
     assert faults_of(page, SIGN_IN_PAGES) == []
 

@@ -9,21 +9,23 @@ from tests.browser.conftest import Open, World, link_in, newest_mail
 from tests.browser.seed import PASSWORD
 from tests.harness.http_client import Client
 
-ADDRESS = "nina@example.com"
+ADDRESS, SECRET = "nina@example.com", "five photographs of one lighthouse"
 
 
 def make_image_with(world: World, key: str) -> dict[str, Any]:
     """The job of a program that calls with `key`, once it has ended."""
     with Client(world.appliance.port, key=key) as client:
-        answer = client.send(
-            "POST",
-            "/v1/jobs",
-            {"model": "drill", "prompt": "a first fox", "width": 128, "height": 128, "steps": 2},
-            {"Prefer": "wait=60"},
-        )
+        fields: dict[str, object] = {"model": "drill", "prompt": "a first fox", "width": 128, "height": 128}
+        answer = client.post("/v1/jobs", fields, Prefer="wait=60")
     assert answer.status == 200, answer.body
     job: dict[str, Any] = answer.json()
     return job
+
+
+def sign_in(page: Any, address: str, password: str) -> None:
+    page.fill("[name=login]", address)
+    page.fill("[name=password]", password)
+    page.locator("main form").get_by_role("button", name="Sign In").first.click()
 
 
 def sign_up(page: Any, world: World) -> None:
@@ -33,12 +35,15 @@ def sign_up(page: Any, world: World) -> None:
     page.fill("[name=account_name]", "Nina's fotos")
     page.fill("[name=password1]", "password")
     page.locator("main form").get_by_role("button", name="Sign Up").click()
-    assert page.locator(".field-error").count(), "a password that everybody uses is refused, with the reason"
-    page.fill("[name=password1]", "five photographs of one lighthouse")
+    # A password that everybody uses is refused, with the reason.
+    page.locator(".field-error").first.wait_for()
+    page.fill("[name=password1]", SECRET)
     page.locator("main form").get_by_role("button", name="Sign Up").click()
     page.wait_for_url("**/accounts/confirm-email/")
     page.goto(link_in(newest_mail(world, ADDRESS), origin=world.origin))
     page.get_by_role("button", name="Confirm").click()
+    page.wait_for_url("**/accounts/login/**")
+    sign_in(page, ADDRESS, SECRET)
 
 
 def test_from_the_start_page_to_the_first_image(open_page: Open, world: World) -> None:
@@ -54,20 +59,15 @@ def test_from_the_start_page_to_the_first_image(open_page: Open, world: World) -
     assert make_image_with(world, key[0])["state"] == "succeeded"
 
     page.goto("/portal/jobs")
-    page.get_by_text("Succeeded").first.wait_for()
+    page.locator("tr .tag", has_text="Succeeded").wait_for()
     assert page.get_by_role("heading", level=1).inner_text() == "Jobs"
 
 
 def test_a_password_opens_the_portal_and_a_wrong_one_does_not(open_page: Open) -> None:
     page = open_page("/portal/usage", who=None)
     page.wait_for_url("**/accounts/login/**")
-    page.fill("[name=login]", "cleo@example.com")
-    page.fill("[name=password]", "not it")
-    page.locator("main form").get_by_role("button", name="Sign In").first.click()
+    sign_in(page, "cleo@example.com", "not it")
     page.locator("main .notice-bad, main [role=alert]").first.wait_for()
 
-    page.fill("[name=login]", "CLEO@example.com")
-    page.fill("[name=password]", PASSWORD)
-    page.locator("main form").get_by_role("button", name="Sign In").first.click()
-
+    sign_in(page, "CLEO@example.com", PASSWORD)
     page.wait_for_url("**/portal/usage")

@@ -27,7 +27,7 @@ from tests.harness.waits import wait_until
 
 pytestmark = pytest.mark.slow
 
-STEP_MS = 15.0
+STEP_MS = 40.0
 MODEL = "drill"
 CLIENT = Path(__file__).parents[2] / "apps" / "client"
 LONG = 150

@@ -138,7 +138,7 @@ def test_a_hard_budget_has_one_winner_and_is_never_overdrawn() -> None:
 def test_the_last_coupon_has_one_winner() -> None:
     accounts = [make_account(f"a{number}", now=NOW) for number in range(CALLERS)]
     for number in range(ROUNDS):
-        coupon = Coupon(code=f"LAST-{number}", kind="percent", value=10, max_redemptions=1)
+        coupon = Coupon(code=f"LAST-{number}", kind="credit", value=10, max_redemptions=1)
         save_coupon(coupon=coupon, actor=SYSTEM, now=NOW)
         attempts: list[Callable[[], object]] = [
             partial(redeem_coupon, account=account, code=coupon.code, actor=SYSTEM, now=NOW)

@@ -22,6 +22,8 @@ WITH due AS (
        AND event.funding = 'pay_as_you_go' AND event.price_micro > 0
        AND NOT EXISTS (SELECT FROM billing_invoicedusage AS known
                         WHERE known.event_id = event.id AND NOT known.is_void)
+       -- Of apps.payments, which is above: what Stripe's meter was told is on an invoice of Stripe's.
+       AND NOT EXISTS (SELECT FROM payments_meteredusage AS metered WHERE metered.usage_event_id = event.id)
 )
 SELECT kind, checkpoint, CASE WHEN is_by_image THEN 'image' ELSE 'call' END AS unit,
        CASE WHEN is_by_image THEN price_micro / images ELSE price_micro END AS unit_price_micro,

@@ -5,13 +5,18 @@ from __future__ import annotations
 from django.db.models import QuerySet
 
 from apps.accounts.models import Account
-from apps.billing.invoices.models import Invoice, InvoicedUsage, InvoiceLine
+from apps.billing.invoices.models import Invoice, InvoicedUsage, InvoiceLine, InvoiceTerms
 from apps.core.errors import NotFound
 
 
 def list_invoices(account: Account) -> QuerySet[Invoice]:
     """What the account was sent, newest first: invoices and credit notes, drafts not among them."""
     return Invoice.objects.filter(account=account).exclude(number=None).order_by("-id")
+
+
+def is_invoiced(account_id: int) -> bool:
+    """Whether the account pays by invoices of ours, by bank transfer; one query."""
+    return InvoiceTerms.objects.filter(account_id=account_id).exists()
 
 
 def access_invoice(*, account: Account, number: str) -> Invoice:

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Q, Sum
+from django.db.models import Q, QuerySet, Sum
 
 from apps.accounts.models import Account
-from apps.billing.ledger.choices import TENANT_PLACES, Place
-from apps.billing.ledger.models import LedgerAccount, LedgerEntry, LedgerLine
+from apps.billing.ledger.choices import TENANT_PLACES, HoldState, Place
+from apps.billing.ledger.models import Hold, LedgerAccount, LedgerEntry, LedgerLine
 
 PAGE = 50
 
@@ -105,6 +105,11 @@ def _changes_of(shown: list[LedgerEntry]) -> Mapping[int, Mapping[Place, int]]:
     for entry_id, kind, micro in lines.values_list("entry_id", "ledger_account__kind", "amount_micro"):
         found[entry_id][Place(kind)] = micro
     return found
+
+
+def open_holds() -> QuerySet[Hold]:
+    """What is set aside for jobs and neither captured nor released."""
+    return Hold.objects.filter(state=HoldState.OPEN)
 
 
 def trial_balance() -> dict[Place, int]:

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from django.db import transaction
 
-from apps.audit.refs import Ref
+from apps.audit.refs import SYSTEM, Ref
 from apps.billing.choices import LEDGER_SOURCES, Source
 from apps.billing.ledger.booking import book, require_positive
 from apps.billing.ledger.choices import EntryName, HoldState, Place
@@ -105,16 +105,19 @@ def _end(job_id: int, state: HoldState, *, name: EntryName, captured_micro: int,
     post(posting, taken_from=Place.HELD.label)
 
 
-def top_up(*, account_id: int, amount_micro: int, key: str, memo: str, now: datetime) -> None:
-    """Money came in for the wallet; a part."""
+def top_up(
+    *, account_id: int, amount_micro: int, key: str, memo: str, now: datetime, actor: Ref = SYSTEM
+) -> bool:
+    """Money came in for the wallet; False if that was booked before; a part."""
     require_positive(amount_micro)
-    book(
+    return book(
         EntryName.TOP_UP,
         {Place.CASH: -amount_micro, Place.WALLET: amount_micro},
         account_id=account_id,
         amount_micro=amount_micro,
         key=key,
         memo=memo,
+        actor=actor,
         now=now,
     )
 
@@ -133,11 +136,14 @@ def refund_top_up(*, account_id: int, amount_micro: int, key: str, memo: str, no
     )
 
 
-def adjust(*, account_id: int, amount_micro: int, key: str, memo: str, actor: Ref, now: datetime) -> None:
-    """Correct the wallet by hand, up or down; a part. Raises InsufficientFunds."""
+def adjust(*, account_id: int, amount_micro: int, key: str, memo: str, actor: Ref, now: datetime) -> bool:
+    """Correct the wallet by hand, up or down; False if that was done before; a part.
+
+    Raises InsufficientFunds.
+    """
     if amount_micro == 0:
         raise ValueError("an adjustment cannot be zero")
-    book(
+    return book(
         EntryName.ADJUSTMENT,
         {Place.WALLET: amount_micro, Place.REFUNDS: -amount_micro},
         account_id=account_id,
@@ -158,8 +164,8 @@ def grant(
     memo: str,
     actor: Ref,
     now: datetime,
-) -> None:
-    """Give promotional credit that pays until `expires_at`, or for ever; a part.
+) -> bool:
+    """Give promotional credit that pays until `expires_at`, or for ever; False if given before; a part.
 
     Raises KeyReused, and ValueError if it has expired already.
     """
@@ -167,10 +173,10 @@ def grant(
     require_positive(amount_micro)
     terms = "never expires" if expires_at is None else f"expires {expires_at.isoformat()}"
     if find_grant(key=key, account_id=account_id, amount_micro=amount_micro, terms=terms):
-        return
+        return False
     if expires_at is not None and expires_at <= now:
         raise ValueError(f"credit that expires at {expires_at} has expired already")
-    book(
+    return book(
         EntryName.GRANT,
         {Place.GRANTS: -amount_micro, Place.PROMO: amount_micro},
         account_id=account_id,

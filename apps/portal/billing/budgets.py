@@ -14,7 +14,7 @@ from apps.apikeys.models import ApiKey
 from apps.billing.money import parse_usd
 from apps.core import clock
 from apps.core.errors import InvalidField
-from apps.portal.access import access_row, actor_of, page
+from apps.portal.access import access_row, actor_of, page, read_id
 from apps.quotas.budgets import remove_budget, set_budget
 from apps.quotas.models import Budget
 
@@ -41,9 +41,10 @@ def _key(request: HttpRequest, account: Account) -> ApiKey | None:
     text = request.POST.get("key", "")
     if not text:
         return None
-    if not text.isdecimal():
+    key_id = read_id(text)
+    if key_id is None:
         raise InvalidField(field="key", problem="must be one of the account's keys")
-    return access_row(ApiKey.objects.all(), request=request, account=account, pk=int(text))
+    return access_row(ApiKey.objects.all(), request=request, account=account, pk=key_id)
 
 
 @require_POST

@@ -13,14 +13,16 @@ from django.utils.translation import gettext as _
 
 from apps.accounts.models import Account
 from apps.audit.refs import Ref
+from apps.billing.invoices.selectors import is_invoiced
 from apps.core.errors import Conflict
 from apps.payments import services as payments
-from apps.payments.results import Redirect
+from apps.payments.results import PlanChange, Redirect
 from apps.plans import subscriptions
 from apps.plans.choices import SubscriptionSource, SubscriptionState
 from apps.plans.models import Plan, Subscription, TrialClaim
 from apps.plans.proration import upgrade_charge
 from apps.plans.selectors import get_plan, get_subscription, price_of
+from apps.plans.services import set_plan
 
 
 class Way(enum.Enum):
@@ -94,20 +96,7 @@ def propose(*, account: Account, plan: Plan, now: datetime) -> Proposal:
 def _way(account: Account, plan: Plan, price: int, subscription: Subscription | None, now: datetime) -> Way:
     is_configured = payments.payments_state().is_configured
     if subscription is not None:
-        if subscription.plan_id == plan.pk:
-            return Way.NONE
-        if subscription.source == SubscriptionSource.LICENCE:
-            return Way.CLOSED
-        if subscription.source == SubscriptionSource.STRIPE and not is_configured:
-            return Way.CLOSED
-        if price == 0:
-            return Way.CANCEL
-        if (
-            subscription.state == SubscriptionState.TRIALING
-            and subscription.source == SubscriptionSource.MANUAL
-        ):
-            return Way.CHECKOUT if is_configured else Way.CLOSED
-        return Way.UPGRADE if price >= subscription.price_micro else Way.DOWNGRADE
+        return _way_on(plan, price, subscription, is_configured=is_configured)
     if get_plan(account, now=now).pk == plan.pk:
         return Way.NONE
     if price == 0:
@@ -115,6 +104,29 @@ def _way(account: Account, plan: Plan, price: int, subscription: Subscription | 
     if is_configured:
         return Way.CHECKOUT
     return Way.TRIAL if _has_trial(account, plan) else Way.CLOSED
+
+
+def _way_on(plan: Plan, price: int, subscription: Subscription, *, is_configured: bool) -> Way:
+    """From a plan that is subscribed to."""
+    if subscription.plan_id == plan.pk:
+        return Way.NONE
+    if subscription.source == SubscriptionSource.LICENCE:
+        return Way.CLOSED
+    if subscription.source == SubscriptionSource.STRIPE and not is_configured:
+        return Way.CLOSED
+    if price == 0:
+        return Way.CANCEL
+    is_manual = subscription.source == SubscriptionSource.MANUAL
+    # Nothing is paid for these: what they lead to is bought like the first plan of all.
+    is_unpaid = subscription.state == SubscriptionState.TRIALING or subscription.price_micro == 0
+    if is_manual and is_unpaid:
+        return Way.CHECKOUT if is_configured else Way.CLOSED
+    if price < subscription.price_micro:
+        return Way.DOWNGRADE
+    # What is charged by hand is given at once only to whom an invoice can be sent.
+    if is_manual and not is_invoiced(subscription.account_id):
+        return Way.CLOSED
+    return Way.UPGRADE
 
 
 def _has_trial(account: Account, plan: Plan) -> bool:
@@ -131,10 +143,11 @@ def take(
     urls: tuple[str, str],
     promotion_code: str,
     now: datetime,
-) -> Redirect | None:
-    """Do what was proposed; a Redirect is where the customer pays. Raises what the services raise.
+) -> Redirect | PlanChange:
+    """Do what was proposed, and say what became of it; a Redirect is where the customer pays.
 
-    `urls` are where Stripe sends the browser after success, and after giving up.
+    Raises what the services raise. `urls` are where Stripe sends the browser after success, and after
+    giving up.
     """
     plan, subscription = proposal.plan, proposal.subscription
     if proposal.way is Way.CHECKOUT:
@@ -151,11 +164,12 @@ def take(
     if proposal.way is Way.TRIAL:
         subscriptions.start_trial(account=account, plan=plan, actor=actor, now=now)
     elif proposal.way is Way.FREE:
-        subscriptions.start_subscription(account=account, plan=plan, actor=actor, now=now)
+        # No subscription: one at no price would be where a dearer plan is changed to, and not bought.
+        set_plan(account=account, plan=plan, actor=actor, now=now)
     elif proposal.way is Way.CANCEL:
         end(account=account, seen_revision=seen_revision, actor=actor, token=token, now=now)
     elif subscription is not None and proposal.way in (Way.UPGRADE, Way.DOWNGRADE):
-        _change(
+        return _change(
             subscription,
             plan,
             account=account,
@@ -166,7 +180,7 @@ def take(
         )
     else:
         raise Conflict(problem=_("The account has this plan already, or nobody can be paid here."))
-    return None
+    return PlanChange(is_now=proposal.way is not Way.CANCEL, effective_at=proposal.effective_at)
 
 
 def _change(
@@ -178,15 +192,15 @@ def _change(
     actor: Ref,
     token: str,
     now: datetime,
-) -> None:
+) -> PlanChange:
     if subscription.revision != seen_revision:
         raise Conflict(problem=_("The plan was changed in another window; look at it again."))
     if subscription.source == SubscriptionSource.STRIPE:
-        payments.change_plan(account=account, plan=plan, actor=actor, token=token, now=now)
-        return
-    subscriptions.change_plan(
+        return payments.change_plan(account=account, plan=plan, actor=actor, token=token, now=now)
+    change = subscriptions.change_plan(
         subscription=subscription, plan=plan, seen_revision=seen_revision, actor=actor, now=now
     )
+    return PlanChange(is_now=change.effective_at <= now, effective_at=change.effective_at)
 
 
 def end(*, account: Account, seen_revision: int, actor: Ref, token: str, now: datetime) -> None:

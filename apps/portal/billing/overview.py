@@ -21,7 +21,7 @@ from apps.payments.errors import NotRefundable
 from apps.payments.models import Payment
 from apps.plans.entitlements import Unlimited
 from apps.plans.selectors import get_entitlements, get_plan, get_subscription, price_of
-from apps.portal.access import page
+from apps.portal.access import page, read_id
 from apps.quotas.selectors import get_month, list_budgets
 
 SHOWN_INVOICES: Final = 12
@@ -90,7 +90,8 @@ def _is_refundable(payment: Payment, now: datetime) -> bool:
 def statement(request: HttpRequest, membership: Membership) -> HttpResponse:
     """The ledger as the account sees it, newest first."""
     text = request.GET.get("before", "")
-    if text and not text.isdecimal():
+    before = read_id(text)
+    if text and before is None:
         raise InvalidField(field="before", problem="must be the number of an entry")
-    shown = entries(membership.account, before=int(text) if text else None)
+    shown = entries(membership.account, before=before)
     return render(request, "portal/billing/statement.html", {"statement": shown})

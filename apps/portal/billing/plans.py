@@ -13,11 +13,12 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from apps.accounts.models import Membership
 from apps.core import clock
 from apps.core.errors import InvalidField
+from apps.payments.results import Redirect
 from apps.payments.services import payments_state
 from apps.plans.coupons import redeem_coupon
-from apps.plans.selectors import get_plan, list_offered
-from apps.portal.access import actor_of, form_token, page
-from apps.portal.billing.changes import Way, end, propose, take, take_back
+from apps.plans.selectors import get_plan, list_offered, price_of
+from apps.portal.access import actor_of, form_token, page, read_id
+from apps.portal.billing.changes import end, propose, take, take_back
 from apps.portal.billing.leaving import return_urls, to_stripe
 from apps.portal.plan_words import list_offers, offer_of
 
@@ -26,9 +27,14 @@ from apps.portal.plan_words import list_offers, offer_of
 @page(permission="billing")
 def plans(request: HttpRequest, membership: Membership) -> HttpResponse:
     """Every plan that can be chosen, beside the one the account has."""
+    account = membership.account
+    now = clock.now()
+    current = get_plan(account, now=now)
     context = {
         "offers": list_offers(),
-        "current": get_plan(membership.account, now=clock.now()),
+        "current": current,
+        # Not that of the offer: who has an earlier version, or a contract, pays another price.
+        "current_price_micro": price_of(account=account, plan=current, now=now),
         "payments": payments_state(),
     }
     return render(request, "portal/billing/plans.html", context)
@@ -51,7 +57,7 @@ def choose(request: HttpRequest, membership: Membership, code: str) -> HttpRespo
         context = {"proposal": proposal, "offer": offer_of(plan), "current": get_plan(account, now=now)}
         return render(request, "portal/billing/choose.html", context | {"payments": payments_state()})
     token = form_token(request)
-    way_on = take(
+    outcome = take(
         proposal,
         account=account,
         seen_revision=_revision(request),
@@ -61,10 +67,10 @@ def choose(request: HttpRequest, membership: Membership, code: str) -> HttpRespo
         promotion_code=request.POST.get("promotion_code", "").strip(),
         now=now,
     )
-    if way_on is not None:
-        return to_stripe(request, way_on)
-    if proposal.way in (Way.DOWNGRADE, Way.CANCEL):
-        day = date_format(proposal.effective_at, "DATE_FORMAT")
+    if isinstance(outcome, Redirect):
+        return to_stripe(request, outcome)
+    if not outcome.is_now:
+        day = date_format(outcome.effective_at, "DATE_FORMAT")
         messages.success(
             request, _("Your plan changes to %(plan)s on %(day)s.") % {"plan": plan.name, "day": day}
         )
@@ -75,10 +81,10 @@ def choose(request: HttpRequest, membership: Membership, code: str) -> HttpRespo
 
 def _revision(request: HttpRequest) -> int:
     """Of the subscription when the form was made; 0 where there was none."""
-    text = request.POST.get("revision", "0")
-    if not text.isdecimal():
+    revision = read_id(request.POST.get("revision", "0"))
+    if revision is None:
         raise InvalidField(field="revision", problem="is missing: open the page anew and try again")
-    return int(text)
+    return revision
 
 
 @require_POST

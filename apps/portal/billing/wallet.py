@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.contrib import messages
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.utils.translation import gettext as _
@@ -113,7 +113,12 @@ def refund(request: HttpRequest, membership: Membership, payment_id: int) -> Htt
 @require_safe
 @page(permission="billing", back="portal:billing")
 def returned(request: HttpRequest, membership: Membership, token: str) -> HttpResponseBase:
-    """Back from Stripe. Asks there how it ended, so that the page does not wait for the message."""
+    """Back from Stripe. Asks there how it ended, so that the page does not wait for the message.
+
+    Raises Http404 for what can be no token.
+    """
+    if "\0" in token:
+        raise Http404
     state = payments.settle_checkout(account=membership.account, token=token, now=clock.now())
     if state is CheckoutState.COMPLETE:
         messages.success(request, _("Thank you, that is paid."))

@@ -15,7 +15,7 @@ from django.utils.translation import check_for_language
 from django.views.decorators.http import require_POST, require_safe
 
 from apps.accounts.current import switch_account
-from apps.portal.access import SIGN_IN
+from apps.portal.access import SIGN_IN, read_id
 from apps.portal.plan_words import list_offers
 from apps.portal.self_service import is_open
 
@@ -85,17 +85,19 @@ def language(request: HttpRequest) -> HttpResponseBase:
 def _next(request: HttpRequest) -> str:
     """Where the form asks to go on, if that is on this server."""
     wanted = request.POST.get("next", "/")
-    is_here = url_has_allowed_host_and_scheme(wanted, allowed_hosts={request.get_host()})
+    # A name without a slash would be looked up as one of our pages.
+    is_here = wanted.startswith("/") and url_has_allowed_host_and_scheme(
+        wanted, allowed_hosts={request.get_host()}
+    )
     return wanted if is_here else "/"
 
 
 @require_POST
 def switch(request: HttpRequest) -> HttpResponseBase:
     """Look at another of one's accounts. Raises Http404 for one that is not theirs."""
-    try:
-        account_id = int(request.POST.get("account", ""))
-    except ValueError:
-        raise Http404 from None
+    account_id = read_id(request.POST.get("account", ""))
+    if account_id is None:
+        raise Http404
     switch_account(request, account_id)
     return redirect("portal:dashboard")
 

@@ -20,7 +20,7 @@ from apps.accounts.models import Membership, User
 from apps.accounts.profiles import change_profile
 from apps.core import clock
 from apps.core.errors import InvalidField
-from apps.portal.access import page
+from apps.portal.access import page, read_id
 from apps.portal.people.forms import NewAccountForm, ProfileForm
 from apps.portal.people.signed_in import signed_in
 
@@ -110,10 +110,10 @@ def leave(request: HttpRequest, user: User) -> HttpResponseBase:
 
 
 def _account_id(request: HttpRequest) -> int:
-    text = request.POST.get("account", "")
-    if not text.isascii() or not text.isdigit() or len(text) > 18:
+    account_id = read_id(request.POST.get("account", ""))
+    if account_id is None:
         raise Http404
-    return int(text)
+    return account_id
 
 
 @require_POST

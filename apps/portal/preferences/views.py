@@ -42,7 +42,7 @@ def _save(form: SettingsForm, account: Account, membership: Membership, chosen: 
         account=account,
         name=values["name"],
         time_zone=values["time_zone"],
-        is_active=account.is_active,
+        is_active=None,
         safety=values["safety"],
         actor=actor_of(membership),
         now=now,

@@ -64,6 +64,15 @@ def test_a_wrong_name_closes_nothing(cast: Cast) -> None:
     assert cast.account.closed_at is None
 
 
+def test_closing_and_opening_does_not_undo_what_an_operator_switched_off(cast: Cast) -> None:
+    Account.objects.filter(pk=cast.account.pk).update(is_active=False)
+    ada = owner_client(cast)
+    close(ada)
+    ada.post("/portal/account/reopen", {"account": cast.account.pk})
+    cast.account.refresh_from_db()
+    assert (cast.account.closed_at, cast.account.is_active) == (None, False)
+
+
 def test_a_closed_account_opens_again_for_its_owner_within_thirty_days(
     cast: Cast, clock: FrozenClock
 ) -> None:

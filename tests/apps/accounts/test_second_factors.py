@@ -188,8 +188,29 @@ def test_pages_run_nothing_inline(cast: Cast, otto: Client, path: str) -> None:
 def test_the_console_lets_nobody_past_their_own_factor(otto: Client, seconds: Seconds) -> None:
     activate(otto, seconds)
     form = {"username": "otto@example.com", "password": OTTO_PASSWORD}
-    answer = Client().post("/console/login/", form)
-    assert answer.status_code == 200 and "has a second factor" in answer.content.decode()
+    right = Client().post("/console/login/", form)
+    wrong = Client().post("/console/login/", form | {"password": "something else"})
+    assert (right.status_code, wrong.status_code) == (200, 200)
+    # The page does not tell that the password was right.
+    pages = [each.content.decode() for each in (right, wrong)]
+    said = [re.findall(r'<p class="errornote">(.+?)</p>', page, re.DOTALL) for page in pages]
+    assert said[0] == said[1] and "second factor sign in at /accounts/login/" in said[0][0]
+
+
+def test_the_console_counts_failed_attempts_as_the_portal_does(cast: Cast) -> None:
+    wrong = {"username": cast.otto.email, "password": "something else"}
+    for _ in range(5):
+        Client().post("/console/login/", wrong)
+    browser = Client()
+    answer = browser.post("/console/login/", wrong | {"password": OTTO_PASSWORD})
+    assert answer.status_code == 200 and "Too many failed login attempts" in answer.content.decode()
+    elsewhere = {"login": cast.otto.email, "password": OTTO_PASSWORD}
+    assert Client().post("/accounts/login/", elsewhere).status_code == 200
+
+
+def test_who_gets_into_the_console_has_not_failed(cast: Cast) -> None:
+    form = {"username": cast.otto.email, "password": OTTO_PASSWORD, "next": "/console/"}
+    assert [Client().post("/console/login/", form).status_code for _ in range(7)] == [302] * 7
 
 
 def test_the_console_may_want_a_factor_of_everybody(

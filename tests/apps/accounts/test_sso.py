@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,37 +23,6 @@ from tests.clocks import FrozenClock
 from tests.saml_idp import SamlIdp
 
 PASSWORD = "violet tractor umbrella 77"
-
-
-@pytest.fixture
-def provider() -> Iterator[oidc_provider.OidcProvider]:
-    with oidc_provider.running() as listening:
-        yield listening
-
-
-@pytest.fixture
-def oidc(cast: Cast, clock: FrozenClock, provider: oidc_provider.OidcProvider) -> SocialApp:
-    facts = OidcFacts(
-        issuer=provider.issuer,
-        client_id=oidc_provider.CLIENT_ID,
-        client_secret=oidc_provider.CLIENT_SECRET,
-    )
-    return save_provider(
-        app=None, slug="acme", name="Acme", facts=facts, actor=cast.otto.ref, now=clock.now()
-    )
-
-
-@pytest.fixture
-def idp() -> SamlIdp:
-    return SamlIdp()
-
-
-@pytest.fixture
-def saml(cast: Cast, clock: FrozenClock, idp: SamlIdp) -> SocialApp:
-    facts = parse_saml_metadata(idp.metadata)
-    return save_provider(
-        app=None, slug="acme-saml", name="Acme", facts=facts, actor=cast.otto.ref, now=clock.now()
-    )
 
 
 def agree(cast: Cast, clock: FrozenClock, app: SocialApp, **terms: Any) -> SignInDomain:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from apps.accounts.sign_up_models import Invitation
 from apps.audit.models import AuditEvent
 from apps.audit.refs import SYSTEM
 from apps.core import clock as core_clock
-from apps.core.errors import DomainError
+from apps.core.errors import Conflict, DomainError
 from apps.mails.models import Mail
 from tests.cast import Cast, assemble_cast
 from tests.clocks import FrozenClock
@@ -119,12 +120,42 @@ def test_sending_again_ends_the_old_link_and_taking_back_the_new_one(cast: Cast,
     invitation = Invitation.objects.get()
     old = token_of(Mail.objects.get())
     ada = signed_in(cast.ada)
+    clock.advance(minutes=10)
     ada.post(f"/portal/team/invitations/{invitation.pk}/send")
     new = token_of(Mail.objects.order_by("-pk")[0])
     assert old != new
     assert [Client().get(f"/portal/join/{token}").status_code for token in (old, new)] == [410, 200]
     ada.post(f"/portal/team/invitations/{invitation.pk}/revoke")
     assert Client().get(f"/portal/join/{new}").status_code == 410
+
+
+def test_letters_are_no_means_to_annoy_somebody(cast: Cast, clock: FrozenClock) -> None:
+    invite(cast)
+    invitation = Invitation.objects.get()
+    ada = signed_in(cast.ada)
+    ada.post(f"/portal/team/invitations/{invitation.pk}/send")
+    ada.post(f"/portal/team/invitations/{invitation.pk}/revoke")
+    invite(cast)
+    assert (Mail.objects.count(), Invitation.objects.count()) == (1, 1)
+    # Nor by another account.
+    stranger = Membership.objects.select_related("account", "user").get(user=cast.cleo)
+    with pytest.raises(Conflict, match="wait ten minutes"):
+        invitations.invite(by=stranger, email="Dora@example.com", role=Role.VIEWER, now=clock.now())
+    clock.advance(minutes=10)
+    invite(cast)
+    assert Mail.objects.count() == 2
+
+
+def test_an_account_sends_twenty_letters_a_day(cast: Cast, clock: FrozenClock) -> None:
+    give_plan(cast.account, seats=100)
+    by = of(cast, cast.ada)
+    for number in range(20):
+        invitations.invite(by=by, email=f"d{number}@example.com", role=Role.VIEWER, now=clock.now())
+    with pytest.raises(Conflict, match="20 invitations a day"):
+        invitations.invite(by=by, email="more@example.com", role=Role.VIEWER, now=clock.now())
+    assert Invitation.objects.count() == 20
+    clock.advance(days=1)
+    invitations.invite(by=by, email="more@example.com", role=Role.VIEWER, now=clock.now())
 
 
 def test_an_invitation_ends_after_seven_days(cast: Cast, clock: FrozenClock) -> None:
@@ -273,6 +304,7 @@ def test_the_last_seat_goes_to_one(transactional_db: None) -> None:
     give_plan(cast.account, seats=4)
     owner = of(cast, cast.ada)
     for number in range(ROUNDS):
+        now += timedelta(days=1)  # a day has only so many letters
         guests = [make_user(f"guest{number}-{side}@example.com") for side in "ab"]
         letters = [
             invitations.invite(by=owner, email=guest.email, role=Role.VIEWER, now=now) for guest in guests
@@ -285,7 +317,7 @@ def test_the_last_seat_goes_to_one(transactional_db: None) -> None:
         ]
         outcomes = _race(
             [
-                lambda t=token, g=guest: invitations.accept(token=t, user=g, now=now)  # type: ignore[misc]
+                lambda t=token, g=guest, n=now: invitations.accept(token=t, user=g, now=n)  # type: ignore[misc]
                 for token, guest in zip(tokens, guests, strict=True)
             ]
         )

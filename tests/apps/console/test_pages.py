@@ -151,9 +151,10 @@ def test_every_model_of_ours_has_a_page_or_a_reason() -> None:
     # note. A webhook's attempts are shown with it, and its secrets and the options of an AUTOMATIC1111 client
     # are the customers' own affair. Invoices show their lines, which name their usage; a series is a counter.
     # Books show their prices and plans their earlier terms; days and meters sum up usage events; a card is
-    # its customer's, as is how long images are kept; a trial is shown with its subscription, and the
-    # licence's clock is a note to itself.
+    # its customer's, as is how long images are kept; a trial is shown with its subscription, the licence's
+    # clock is a note to itself, and a removal one to the next sign-in; the audit log tells of it.
     assert hidden == {
+        "accounts.Removal",
         "api.A1111Options",
         "audit.AuditLink",
         "billing.InvoiceLine",

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from apps.audit.refs import SYSTEM
+from apps.billing.choices import Source
 from apps.billing.errors import PaymentRequired
 from apps.billing.ledger.models import LedgerEntry
 from apps.billing.models import UsageEvent
+from apps.billing.services import record_usage
+from apps.generation import settlement
 from apps.generation.errors import QueueFull
 from apps.generation.faults import INTERNAL
+from apps.generation.late_holds import end_late_holds
 from apps.generation.lifecycle import fail_job, finish_cancel, lease_of, reap_crashed, reap_expired
 from apps.generation.models import GenerationJob
 from apps.generation.request import GenerationRequest
 from apps.generation.services import Wanted, cancel_job, submit_together
+from apps.mails.models import Mail
+from apps.quotas.announcing import announce_thresholds
 from apps.quotas.budgets import set_budget
 from apps.quotas.errors import BudgetExhausted, DailyQuotaExhausted
+from apps.quotas.models import Budget
+from apps.webhooks.models import Delivery
 from tests.apps.generation.paying import (
     IMAGE_MICRO,
     PAID,
@@ -225,12 +235,42 @@ def test_beyond_a_hard_budget_nothing_is_taken(studio: Studio, clock: FrozenCloc
         actor=SYSTEM, now=clock.now(),
     )  # fmt: skip
     studio.submit()
+    # Else the refusal is the first to tell of it, in the audit log, too.
+    announce_thresholds(clock.now())
     before = on_record()
 
     with pytest.raises(BudgetExhausted):
         studio.submit()
 
     assert (on_record(), money_of(studio.account)[0]) == (before, 9 * IMAGE_MICRO)
+
+
+def test_a_budget_that_refuses_is_told_of_though_it_is_not_all_spent(
+    studio: Studio, clock: FrozenClock
+) -> None:
+    give_plan(studio.account, **PAID)
+    publish_prices()
+    fill_wallet(studio.account, 10 * IMAGE_MICRO)
+    set_budget(
+        account=studio.account, api_key=studio.key, limit_micro=5 * IMAGE_MICRO // 2, is_hard=True,
+        webhook_url="https://shop.example/budget", actor=SYSTEM, now=clock.now(),
+    )  # fmt: skip
+    studio.submit(), studio.submit()
+
+    for _ in range(2):
+        with pytest.raises(BudgetExhausted):
+            studio.submit()
+
+    subjects = list(Mail.objects.order_by("pk").values_list("subject", flat=True))
+    assert [subject.split(" of ")[0] for subject in subjects] == ["50 %", "80 %", "The monthly budget"]
+    bodies = [json.loads(bytes(row.body or b"")) for row in Delivery.objects.order_by("pk")]
+    assert [body["data"]["percent"] for body in bodies] == [50, 80, 100]
+    assert announce_thresholds(clock.now()) == 0
+    clock.advance(days=31)
+    studio.submit(num_images=2)
+    with pytest.raises(BudgetExhausted):
+        studio.submit()
+    assert Mail.objects.count() == 6
 
 
 def test_a_full_queue_holds_no_money(studio: Studio) -> None:
@@ -288,3 +328,65 @@ def test_a_plan_that_includes_everything_asks_nothing_of_money(studio: Studio) -
     asked = " ".join(query["sql"] for query in queries.captured_queries)
 
     assert not [word for word in ("billing_", "quotas_allowance", "quotas_budget") if word in asked]
+
+
+@pytest.mark.parametrize("source", ["wallet", "pay_as_you_go"])
+def test_what_a_worker_of_the_version_before_delivers_costs_what_its_usage_says(
+    studio: Studio, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    """It writes usage without a price, and does not know of holds."""
+    _have_one_open_job(studio, clock, source)
+    monkeypatch.setattr(settlement, "_end_funding", lambda *_: None)
+
+    def as_before(**fields: Any) -> UsageEvent:
+        """Any: columns of the event."""
+        return record_usage(**fields | {"funding": Source.PLAN, "price_micro": 0, "price_book_version": None})
+
+    monkeypatch.setattr(settlement, "record_usage", as_before)
+    finish(claim_one())
+
+    assert [end_late_holds(actor=SYSTEM, now=clock.now()) for _ in range(2)] == [1, 0]
+    _assert_all_is_back(studio, source)
+
+
+def test_what_a_worker_of_the_version_before_fails_is_given_back(
+    studio: Studio, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _have_one_open_job(studio, clock, "wallet")
+    monkeypatch.setattr(settlement, "_end_funding", lambda *_: None)
+    fail_job(lease=lease_of(claim_one()), failure=INTERNAL, worker=worker_ref(), now=clock.now())
+
+    assert [end_late_holds(actor=SYSTEM, now=clock.now()) for _ in range(2)] == [1, 0]
+    _assert_all_is_back(studio, "wallet")
+
+
+def test_holds_of_jobs_that_go_on_stay(studio: Studio, clock: FrozenClock) -> None:
+    _have_one_open_job(studio, clock, "wallet")
+    assert end_late_holds(actor=SYSTEM, now=clock.now()) == 0
+    assert money_of(studio.account) == (0, 0, IMAGE_MICRO, 0)
+
+
+def _have_one_open_job(studio: Studio, clock: FrozenClock, source: str) -> None:
+    """Paid by `source`, and by all of a budget."""
+    give_plan(studio.account, **PAID)
+    publish_prices()
+    if source == "wallet":
+        fill_wallet(studio.account, IMAGE_MICRO)
+    let_pay_later(studio.account)
+    set_budget(
+        account=studio.account,
+        api_key=None,
+        limit_micro=IMAGE_MICRO,
+        is_hard=True,
+        webhook_url="",
+        actor=SYSTEM,
+        now=clock.now(),
+    )
+    assert paid_by(studio) == source
+
+
+def _assert_all_is_back(studio: Studio, source: str) -> None:
+    assert money_of(studio.account) == (IMAGE_MICRO if source == "wallet" else 0, 0, 0, 0)
+    assert Budget.objects.get().spent_micro == 0
+    assert not LedgerEntry.objects.filter(name="capture", amount_micro__gt=0).exists()
+    assert_invariants_hold()

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
+from apps.accounts.models import Account
 from apps.core.errors import Conflict, InvalidField
 from apps.mails.models import Mail
 from apps.payments import services
 from apps.payments.auto_top_up import run_auto_top_ups
 from apps.payments.choices import PaymentKind, SendState
 from apps.payments.models import AutoTopUp, Payment
-from tests.apps.payments.stage import Stage, usd
+from tests.apps.payments.stage import Stage, audited, usd
 from tests.fake_stripe.cards import ALWAYS_3DS_CARD, FAILS_LATER_CARD
 
 
@@ -109,6 +110,79 @@ def test_what_stripe_forgot_the_key_of_is_looked_up(stage: Stage) -> None:
     assert run_auto_top_ups(now=stage.now) == 1
     assert stage.balances().wallet_micro == usd(20)
     assert len(stage.fake.store.every("payment_intent")) == 1
+
+
+def test_money_that_went_back_is_not_fetched_again(stage: Stage) -> None:
+    stage.add_card()
+    stage.top_up(20)
+    wish(stage)
+    services.refund_top_up(
+        account=stage.account,
+        payment_id=Payment.objects.get().pk,
+        amount_micro=None,
+        actor=stage.cast.ada.ref,
+        token="refund-token-1",
+        now=stage.now,
+    )
+    assert run_auto_top_ups(now=stage.now) == 0
+    row = AutoTopUp.objects.get()
+    assert (row.is_on, row.last_error, stage.balances().wallet_micro) == (
+        False,
+        "Switched off by a refund.",
+        0,
+    )
+    assert audited("payments.auto_top_up.switched_off") == 1
+
+
+def test_money_that_a_bank_took_back_is_not_fetched_again(stage: Stage) -> None:
+    stage.add_card()
+    stage.top_up(20)
+    wish(stage)
+    stage.fake.dispute(Payment.objects.get().intent_id or "")
+    stage.deliver(duplicates=1.0)
+    assert run_auto_top_ups(now=stage.now) == 0
+    assert (AutoTopUp.objects.get().is_on, stage.balances().wallet_micro) == (False, 0)
+
+
+def _wait_in_vain(stage: Stage, fault: Any) -> None:
+    """An automatic top-up that Stripe did not answer, and a customer who then switches them off."""
+    stage.add_card()
+    wish(stage)
+    stage.fake.fail_next(fault, method="POST", path="/v1/payment_intents")
+    run_auto_top_ups(now=stage.now)
+    wish(stage, is_on=False)
+    stage.clock.advance(minutes=5)
+
+
+def test_what_was_switched_off_charges_nothing_more(stage: Stage) -> None:
+    _wait_in_vain(stage, "500")
+    assert run_auto_top_ups(now=stage.now) == 0
+    stage.deliver()
+    assert (Payment.objects.get().state, stage.fake.store.every("payment_intent")) == (SendState.REFUSED, [])
+    assert not Mail.objects.filter(template="payments_auto_top_up_failed").exists()
+
+
+def test_what_was_charged_unheard_before_it_was_switched_off_is_credited(stage: Stage) -> None:
+    _wait_in_vain(stage, "timeout_after_commit")
+    assert run_auto_top_ups(now=stage.now) == 1
+    assert (Payment.objects.get().state, stage.balances().wallet_micro) == (SendState.SENT, usd(20))
+
+
+def test_a_closed_account_is_not_charged(stage: Stage) -> None:
+    """The row was written, and the process ended before Stripe was asked."""
+    stage.add_card()
+    wish(stage)
+    Payment.objects.create(
+        account=stage.account,
+        kind=PaymentKind.AUTO_TOP_UP,
+        net_micro=usd(20),
+        due_at=stage.now,
+        created_at=stage.now,
+    )
+    Account.objects.filter(pk=stage.account.pk).update(is_active=False, closed_at=stage.now)
+    assert run_auto_top_ups(now=stage.now) == 0
+    assert Payment.objects.get().state == SendState.REFUSED
+    assert stage.fake.store.every("payment_intent") == []
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from apps.billing.invoices.drafting import find_due_lines, totals_of, write_lines
+from apps.billing.invoices.models import Invoice, InvoiceTerms
 from apps.billing.ledger.models import LedgerEntry
 from apps.billing.pay_later import may_pay_later
 from apps.core.errors import Conflict
@@ -75,6 +77,7 @@ def test_usage_is_told_to_the_meter_exactly(stage: Stage) -> None:
 def test_latecomers_come_with_the_next_batch(stage: Stage) -> None:
     """Within the same minute there is one batch of an account: its minute is how it is found again."""
     stage.add_card()
+    stage.pass_time(hours=6)
     use(stage.account, job_id=1, price_micro=2_000, now=stage.now)
     tell(stage)
     use(stage.account, job_id=2, price_micro=3_000, now=stage.now - timedelta(hours=5))
@@ -89,6 +92,56 @@ def test_what_others_pay_for_is_not_metered(stage: Stage) -> None:
     use(stage.account, job_id=1, price_micro=2_000, now=stage.now, source="wallet")
     use(stage.cast.strangers_account, job_id=2, price_micro=2_000, now=stage.now)
     assert collect_usage(now=stage.now) == 0
+
+
+def test_what_was_used_before_the_card_is_not_billed_to_it(stage: Stage) -> None:
+    use(stage.account, job_id=1, price_micro=2_000, now=stage.now - timedelta(seconds=1))
+    stage.add_card()
+    assert collect_usage(now=stage.now) == 0
+
+
+def test_a_customer_without_a_metered_subscription_is_not_metered(stage: Stage) -> None:
+    stage.add_card()
+    StripeCustomer.objects.update(payg_subscription_id="")
+    use(stage.account, job_id=1, price_micro=2_000, now=stage.now)
+    assert collect_usage(now=stage.now) == 0
+
+
+def test_who_is_sent_invoices_is_not_metered_and_gives_no_card(stage: Stage) -> None:
+    stage.add_card()
+    InvoiceTerms.objects.create(account=stage.account, buyer="Ada Lovelace")
+    use(stage.account, job_id=1, price_micro=2_000, now=stage.now)
+    assert collect_usage(now=stage.now) == 0
+    with pytest.raises(Conflict, match="by invoice"):
+        stage.add_card(token="card-token-2")
+
+
+def test_usage_is_on_one_bill_and_never_on_two(stage: Stage) -> None:
+    """Whichever of the two takes it first, while an operator changes how the account pays."""
+    stage.add_card()
+    use(stage.account, job_id=1, price_micro=2_000, now=stage.now)
+    tell(stage)
+    use(stage.account, job_id=2, price_micro=3_000, now=stage.now)
+    terms = InvoiceTerms.objects.create(account=stage.account, buyer="Ada Lovelace")
+    [line] = find_due_lines(account_id=stage.account.pk, until=stage.now.date())
+    assert line.amount_micro == 3_000
+
+    today = stage.now.date()
+    whole = totals_of(line.amount_micro, tax_basis_points=0)
+    invoice = Invoice.objects.create(
+        account=stage.account,
+        created_at=stage.now,
+        period_start=today,
+        period_end=today,
+        net_days=30,
+        tax_basis_points=0,
+        net_micro=whole.net_micro,
+        tax_micro=whole.tax_micro,
+        rounding_micro=whole.rounding_micro,
+    )
+    write_lines(invoice, [line])
+    terms.delete()
+    assert collect_usage(now=stage.now + timedelta(minutes=5)) == 0
 
 
 @pytest.mark.parametrize("fault", ["500", "429", "timeout_after_commit", "reset"])

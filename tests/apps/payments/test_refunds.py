@@ -184,6 +184,54 @@ def test_the_first_payment_for_a_plan_goes_back_and_ends_it(stage: Stage) -> Non
     assert stage.plan_code() == "free"
 
 
+def test_a_plan_is_taken_back_once_and_not_each_time_it_is_bought(stage: Stage) -> None:
+    plan = stage.sell("standard", 47)
+    stage.subscribe(plan)
+    refund(stage)
+    stage.pass_time(days=1)
+    stage.subscribe(plan, token="plan-token-2")
+    with pytest.raises(NotRefundable, match="first"):
+        refund(stage, payment_id=Payment.objects.latest("paid_at").pk, token="refund-token-2")
+    assert (refunded_cents(stage), stage.plan_code()) == ([4700], "standard")
+
+
+def test_a_plan_goes_on_when_stripe_refuses_its_refund(stage: Stage) -> None:
+    """Somebody gave it back at Stripe, and we have not heard of it yet."""
+    stage.subscribe(stage.sell("standard", 47))
+    make_at_stripe(stage, Payment.objects.get().intent_id or "", 4700)
+    assert refund(stage).state == SendState.REFUSED
+    assert [row["status"] for row in stage.fake.store.every("subscription")] == ["active"]
+
+
+def test_a_plan_that_stripe_could_not_end_is_ended_later_and_refunded_once(stage: Stage) -> None:
+    stage.subscribe(stage.sell("standard", 47))
+    stage.fake.fail_next("500", method="DELETE", path="/v1/subscriptions")
+    assert refund(stage).state == SendState.WAITING
+    assert refunded_cents(stage) == [4700]
+    assert send_due_refunds(now=stage.now + timedelta(minutes=5)) == 1
+    stage.deliver()
+    assert (refunded_cents(stage), stage.plan_code()) == ([4700], "free")
+
+
+def test_the_first_payment_stays_while_a_later_one_for_the_plan_does(stage: Stage) -> None:
+    stage.subscribe(stage.sell("standard", 47))
+    first = Payment.objects.get()
+    later = Payment.objects.create(
+        account=stage.account,
+        kind=first.kind,
+        subscription_id=first.subscription_id,
+        state=SendState.SENT,
+        net_micro=usd(100),
+        due_at=stage.now,
+        created_at=stage.now,
+        paid_at=stage.now + timedelta(hours=1),
+    )
+    with pytest.raises(NotRefundable, match="more was paid"):
+        refund(stage)
+    Payment.objects.filter(pk=later.pk).update(refunded_net_micro=usd(100))
+    assert refund(stage).state == SendState.SENT
+
+
 def test_later_payments_for_a_plan_stay(stage: Stage) -> None:
     stage.subscribe(stage.sell("standard", 47))
     stage.pass_time(days=31, hours=2)

@@ -150,3 +150,20 @@ def test_a_message_that_never_works_is_left_to_an_operator(client: Client, clock
         inbox.handle_due_events(now=clock.now())
     event = StripeEvent.objects.get()
     assert (event.state, event.attempts) == (EventState.FAILED, inbox.MAX_ATTEMPTS)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"[" * 100_000, id="a hundred thousand brackets"),
+        pytest.param(event_body(id="evt_\ud800", type="a\udfff"), id="halves of characters"),
+        pytest.param(event_body(data={"object": {"id": "\ud800", "object": "\ud800\0"}}), id="deeper inside"),
+    ],
+)
+@pytest.mark.parametrize("is_signed", [True, False])
+def test_json_that_hurts_its_reader_is_answered(
+    client: Client, clock: FrozenClock, body: bytes, is_signed: bool
+) -> None:
+    secret = "whsec_fake" if is_signed else "whsec_of_somebody_else"
+    assert post(client, body, at=int(clock.now().timestamp()), secret=secret) in (200, 400)
+    assert StripeEvent.objects.count() == 1

@@ -12,7 +12,7 @@ from apps.plans.coupons import redeem_coupon, save_coupon
 from apps.plans.errors import CouponRefused
 from apps.plans.models import Coupon, PlanCharge, Redemption
 from apps.plans.renewing import end_periods
-from apps.plans.subscriptions import start_subscription
+from apps.plans.subscriptions import start_subscription, start_trial
 from tests.apps.plans.conftest import Offer
 from tests.cast import Cast
 from tests.clocks import FrozenClock
@@ -31,19 +31,34 @@ def _redeem(cast: Cast, clock: FrozenClock, code: str = "SPRING", *, stranger: b
 
 def test_a_discount_holds_for_its_months(cast: Cast, offer: Offer, clock: FrozenClock) -> None:
     _coupon(clock, months=2)
-    _redeem(cast, clock, " spRing ")
     start_subscription(account=cast.account, plan=offer.standard, actor=SYSTEM, now=clock.now())
-    end_periods(clock.advance(days=65))
-    amounts = list(PlanCharge.objects.values_list("amount_micro", flat=True))
-    assert amounts == [35_250_000, 35_250_000, 47_000_000]
+    _redeem(cast, clock, " spRing ")
+    end_periods(clock.advance(days=95))
+    amounts = list(PlanCharge.objects.order_by("period_start").values_list("amount_micro", flat=True))
+    assert amounts == [47_000_000, 35_250_000, 35_250_000, 47_000_000]
 
 
 def test_a_discount_waits_for_the_plan_it_is_for(cast: Cast, offer: Offer, clock: FrozenClock) -> None:
     _coupon(clock).plans.add(offer.premium)
-    use = _redeem(cast, clock)
     start_subscription(account=cast.account, plan=offer.standard, actor=SYSTEM, now=clock.now())
+    use = _redeem(cast, clock)
+    end_periods(clock.advance(days=35))
     use.refresh_from_db()
-    assert (PlanCharge.objects.get().amount_micro, use.months_left) == (47_000_000, 1)
+    amounts = list(PlanCharge.objects.values_list("amount_micro", flat=True))
+    assert (amounts, use.months_left) == ([47_000_000] * 2, 1)
+
+
+@pytest.mark.parametrize("has_trial", [False, True])
+def test_a_discount_on_what_we_do_not_charge_is_kept_for_later(
+    cast: Cast, offer: Offer, clock: FrozenClock, has_trial: bool
+) -> None:
+    coupon = _coupon(clock)
+    if has_trial:
+        start_trial(account=cast.account, plan=offer.standard, actor=SYSTEM, now=clock.now())
+    with pytest.raises(CouponRefused, match="paid by invoice"):
+        _redeem(cast, clock)
+    coupon.refresh_from_db()
+    assert (coupon.redemptions, Redemption.objects.count()) == (0, 0)
 
 
 def test_credit_goes_to_the_ledger_once(cast: Cast, clock: FrozenClock) -> None:
@@ -56,7 +71,7 @@ def test_credit_goes_to_the_ledger_once(cast: Cast, clock: FrozenClock) -> None:
 
 
 def test_there_are_no_more_than_there_are(cast: Cast, clock: FrozenClock) -> None:
-    _coupon(clock, max_redemptions=1)
+    _coupon(clock, kind="credit", max_redemptions=1)
     _redeem(cast, clock)
     with pytest.raises(CouponRefused, match="used up"):
         _redeem(cast, clock, stranger=True)
@@ -65,7 +80,7 @@ def test_there_are_no_more_than_there_are(cast: Cast, clock: FrozenClock) -> Non
 
 def test_a_coupon_has_its_time(cast: Cast, clock: FrozenClock) -> None:
     starts = clock.now() + timedelta(days=1)
-    _coupon(clock, starts_at=starts, ends_at=starts + timedelta(days=1))
+    _coupon(clock, kind="credit", starts_at=starts, ends_at=starts + timedelta(days=1))
     with pytest.raises(CouponRefused, match="no such coupon"):
         _redeem(cast, clock)
     clock.advance(days=2)
@@ -91,7 +106,7 @@ def test_a_coupon_must_make_sense(db: None, clock: FrozenClock, fields: dict[str
 
 
 def test_what_a_used_coupon_is_worth_stays(cast: Cast, clock: FrozenClock) -> None:
-    coupon = _coupon(clock)
+    coupon = _coupon(clock, kind="credit")
     _redeem(cast, clock)
     coupon.value = 50
     with pytest.raises(Conflict, match="what it is worth stays"):

@@ -283,6 +283,27 @@ def test_grace_counts_from_when_it_is_owed(cast: Cast, offer: Offer, clock: Froz
     assert get_plan(cast.account) == offer.free
 
 
+def test_grace_does_not_begin_anew_when_another_payment_fails(
+    cast: Cast, offer: Offer, clock: FrozenClock
+) -> None:
+    owed = _facts(clock, state=SubscriptionState.PAST_DUE, past_due_since=clock.now())
+    _apply(cast.account, owed, clock)
+    clock.advance(days=6)
+    again = _facts(clock, state=SubscriptionState.PAST_DUE, past_due_since=clock.now())
+    _apply(cast.account, again, clock)
+    assert end_grace(clock.advance(days=1)) == 1
+    assert get_plan(cast.account) == offer.free
+
+
+def test_grace_is_whole_again_after_it_was_paid(cast: Cast, offer: Offer, clock: FrozenClock) -> None:
+    for state in (SubscriptionState.PAST_DUE, SubscriptionState.ACTIVE):
+        _apply(cast.account, _facts(clock, state=state), clock)
+    clock.advance(days=6)
+    _apply(cast.account, _facts(clock, state=SubscriptionState.PAST_DUE), clock)
+    assert end_grace(clock.advance(days=6)) == 0
+    assert get_plan(cast.account) == offer.standard
+
+
 def test_an_archived_plan_stays_with_its_holders_and_is_taken_by_nobody(
     cast: Cast, offer: Offer, clock: FrozenClock
 ) -> None:

@@ -41,6 +41,22 @@ def test_whoever_has_a_plan_keeps_it_as_it_was(cast: Cast, clock: FrozenClock) -
     assert list(PlanTerms.objects.values_list("version", flat=True)) == [1]
 
 
+def test_the_price_is_that_of_the_version_one_has(cast: Cast, clock: FrozenClock) -> None:
+    plan = give_plan(cast.account, calls_per_day=7)
+
+    def prices() -> list[int]:
+        return [
+            price_of(account=account, plan=plan, now=clock.now())
+            for account in (cast.account, cast.strangers_account)
+        ]
+
+    plan.price_micro = 9
+    save_plan(plan=plan, actor=cast.otto.ref, now=clock.now())
+    assert prices() == [0, 9]
+    save_plan(plan=plan, actor=cast.otto.ref, now=clock.now(), apply_to_holders=True)
+    assert prices() == [9, 9]
+
+
 def test_a_change_can_apply_to_holders(cast: Cast, clock: FrozenClock) -> None:
     plan = give_plan(cast.account, calls_per_day=7)
     _change(plan, cast, clock, calls_per_day=5)
@@ -105,6 +121,21 @@ def test_a_contract_lies_over_the_plan_for_its_time(cast: Cast, clock: FrozenClo
     assert get_entitlements(cast.strangers_account).calls_per_day == 100
     assert get_entitlements(cast.account, now=ends).calls_per_day == 100
     assert price_of(account=cast.account, plan=cast.plan, now=ends) == 0
+
+
+def test_an_agreed_price_is_that_of_one_plan(cast: Cast, clock: FrozenClock) -> None:
+    """Else whoever has agreed on nothing for a small plan has every plan for nothing."""
+    small, big = (make_plan(code, is_default=False) for code in ("small", "big"))
+    for plan in (small, big):
+        plan.price_micro = 47
+        plan.save()
+    set_plan(account=cast.account, plan=small, actor=SYSTEM, now=clock.now())
+    assert _contract(cast, clock, price_micro=0).plan == small
+
+    set_plan(account=cast.account, plan=big, actor=SYSTEM, now=clock.now())
+
+    prices = [price_of(account=cast.account, plan=plan, now=clock.now()) for plan in (small, big)]
+    assert prices == [0, 47]
 
 
 def test_the_contract_that_began_last_counts(cast: Cast, clock: FrozenClock) -> None:

@@ -9,10 +9,12 @@ import pytest
 from django.test import Client
 
 from apps.audit.refs import SYSTEM
+from apps.billing.invoices.models import InvoiceTerms
 from apps.billing.ledger.selectors import balances
 from apps.plans.choices import SubscriptionState
 from apps.plans.models import Plan, PlanCharge, Subscription
 from apps.plans.selectors import get_plan
+from apps.plans.services import save_plan
 from apps.plans.subscriptions import start_subscription
 from tests.apps.portal.billing_forms import PAGE, dismissed, send, text_of
 from tests.apps.portal.conftest import signed_in
@@ -43,6 +45,7 @@ def premium(cast: Cast) -> Plan:
 @pytest.fixture
 def subscribed(cast: Cast, standard: Plan, clock: FrozenClock) -> Subscription:
     """Ada's account pays for the standard plan by invoice, from the frozen present on."""
+    InvoiceTerms.objects.create(account=cast.account, buyer="Ada Lovelace")
     return start_subscription(account=cast.account, plan=standard, actor=SYSTEM, now=clock.now())
 
 
@@ -76,6 +79,43 @@ def test_an_upgrade_says_what_it_costs_and_then_costs_that(
     assert "$102.967741" in page
     assert dismissed(html) == ["You are on the plan Premium now."]
     assert get_plan(cast.account, now=clock.now()) == premium
+
+
+def test_who_is_sent_no_invoices_upgrades_nothing_at_once(
+    ada: Client, cast: Cast, subscribed: Subscription, premium: Plan, standard: Plan, clock: FrozenClock
+) -> None:
+    InvoiceTerms.objects.all().delete()
+
+    send(ada, f"{PAGE}/plans/premium", revision=subscribed.revision)
+
+    assert get_plan(cast.account, now=clock.now()) == standard
+    assert "This change cannot be made here" in text_of(ada.get(f"{PAGE}/plans/premium"))
+
+
+def test_a_plan_that_costs_nothing_is_no_subscription(
+    ada: Client, cast: Cast, premium: Plan, clock: FrozenClock
+) -> None:
+    metered = sell("metered", 0)
+
+    html = text_of(send(ada, f"{PAGE}/plans/metered"))
+
+    assert dismissed(html) == ["You are on the plan Metered now."]
+    assert get_plan(cast.account, now=clock.now()) == metered
+    assert not Subscription.objects.exists()
+    send(ada, f"{PAGE}/plans/premium")
+    assert get_plan(cast.account, now=clock.now()) == metered
+
+
+def test_whoever_has_an_earlier_version_is_shown_its_price(
+    ada: Client, cast: Cast, subscribed: Subscription, standard: Plan, clock: FrozenClock
+) -> None:
+    standard.price_micro = 59_000_000
+    save_plan(plan=standard, actor=SYSTEM, now=clock.now())
+
+    for html in (text_of(ada.get(PAGE)), text_of(ada.get(f"{PAGE}/plans"))):
+        assert "$47" in html
+        assert "$59" not in html
+    assert "$59" in text_of(ada.get("/pricing"))
 
 
 def test_two_tabs_upgrade_once(

@@ -8,9 +8,13 @@ from uuid import uuid4
 
 import pytest
 from django.test import Client
+from django.utils.formats import date_format
 
+from apps.audit.refs import SYSTEM
 from apps.payments.models import Card, Checkout, Payment, Refund
+from apps.plans.models import Subscription
 from apps.plans.selectors import get_plan
+from apps.plans.subscriptions import start_subscription
 from tests.apps.payments.stage import Stage, usd
 from tests.apps.portal.conftest import signed_in
 from tests.fake_stripe.cards import GOOD_CARD
@@ -52,6 +56,27 @@ def test_a_plan_is_bought_and_the_page_says_so(stage: Stage, browser: Client) ->
 
     assert "Thank you, that is paid." in html
     assert get_plan(stage.account, now=stage.now) == plan
+
+
+@pytest.mark.parametrize("is_subscribed", [False, True])
+def test_from_a_plan_for_nothing_a_dearer_one_is_bought(
+    stage: Stage, browser: Client, is_subscribed: bool
+) -> None:
+    """Also from a subscription at no price, which an operator may have made."""
+    metered = stage.sell("metered", 0)
+    stage.sell("enterprise", 999)
+    if is_subscribed:
+        start_subscription(account=stage.account, plan=metered, actor=SYSTEM, now=stage.now)
+    else:
+        send(browser, f"{PAGE}/plans/metered")
+
+    address = way_on(send(browser, f"{PAGE}/plans/enterprise", revision=0))
+
+    assert stage.plan_code() == "metered"
+    Visitor(stage.fake).pay(address, card=GOOD_CARD)
+    stage.deliver()
+    assert stage.plan_code() == "enterprise"
+    assert Payment.objects.get().net_micro == usd(999)
 
 
 def test_two_clicks_on_a_top_up_are_one_visit(stage: Stage, browser: Client) -> None:
@@ -124,6 +149,37 @@ def test_an_upgrade_of_a_plan_by_stripe_is_at_once(stage: Stage, browser: Client
 
     assert (response.status_code, response["Location"]) == (302, PAGE)
     assert get_plan(stage.account, now=stage.now) == premium
+
+
+def change(browser: Client, code: str) -> tuple[str, str]:
+    """The page that proposes a plan, and the one after it was confirmed."""
+    address = f"{PAGE}/plans/{code}"
+    page = browser.get(address).content.decode()
+    revision = re.search(r'name="revision" value="(\d+)"', page)
+    assert revision is not None
+    form = {"token": str(uuid4()), "revision": revision[1]}
+    return page, browser.post(address, form, follow=True).content.decode()
+
+
+def test_after_an_upgrade_the_cheaper_plan_is_a_downgrade_again(stage: Stage, browser: Client) -> None:
+    standard = stage.sell("standard", 47)
+    premium = stage.sell("premium", 199)
+    stage.subscribe(standard, card=GOOD_CARD)
+    _, upgraded = change(browser, "premium")
+    assert "You are on the plan Premium now." in upgraded
+    row = Subscription.objects.get()
+    assert (row.plan, row.price_micro) == (premium, usd(199))
+
+    page, html = change(browser, "standard")
+
+    ends = date_format(row.period_end, "DATE_FORMAT")
+    assert "at once" not in page
+    assert ends in page
+    assert f"Your plan changes to Standard on {ends}." in html
+    assert get_plan(stage.account, now=stage.now) == premium
+    stage.pass_time(days=32)
+    row.refresh_from_db()
+    assert (row.plan, row.price_micro) == (standard, usd(47))
 
 
 def test_stripes_own_page_is_reached_and_leads_back(stage: Stage, browser: Client) -> None:

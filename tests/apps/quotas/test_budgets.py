@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from apps.apikeys.models import ApiKey
 from apps.core.errors import InvalidField, NotFound
 from apps.mails.models import Mail
-from apps.quotas.announcing import announce_thresholds, budget_body, passed_thresholds
+from apps.quotas.announcing import announce_refusal, announce_thresholds, budget_body, passed_thresholds
 from apps.quotas.budgets import give_back_budget, remove_budget, set_budget, take_budget
 from apps.quotas.errors import BudgetExhausted
 from apps.quotas.models import Budget
@@ -157,6 +157,30 @@ def test_a_raised_budget_is_told_of_again(cast: Cast, clock: FrozenClock) -> Non
     _set(cast, clock, 200)
     assert announce_thresholds(clock.now()) == 1
     assert Mail.objects.count() == 4
+
+
+def test_a_refusal_before_anything_was_spent_is_told_once_a_month(cast: Cast, clock: FrozenClock) -> None:
+    budget = _set(cast, clock, 100)
+    _take(cast, clock, 60)
+    clock.advance(days=31)
+    counts = []
+    for _ in range(2):
+        with pytest.raises(BudgetExhausted) as refusal:
+            _take(cast, clock, 101)
+        counts.append(announce_refusal(budget_ids=refusal.value.budget_ids, now=clock.now()))
+    assert (refusal.value.budget_ids, counts) == ((budget.pk,), [1, 0])
+    assert Mail.objects.get().subject == "The monthly budget of Ada has refused a call"
+    assert _spent() == [0]
+    _take(cast, clock, 100)
+    assert announce_thresholds(clock.now()) == 0
+
+
+def test_of_two_budgets_the_one_that_refused_is_told_of(cast: Cast, clock: FrozenClock) -> None:
+    _set(cast, clock, 1000)
+    narrow = _set(cast, clock, 50, api_key=cast.key)
+    with pytest.raises(BudgetExhausted) as refusal:
+        _take(cast, clock, 60, key=cast.key)
+    assert refusal.value.budget_ids == (narrow.pk,)
 
 
 def test_a_message_whose_figures_are_gone_says_so(clock: FrozenClock) -> None:

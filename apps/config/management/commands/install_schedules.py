@@ -8,6 +8,7 @@ from django_q.models import Schedule
 # Task -> minutes between runs. Each is short and safe to run twice; the rows they look at are the truth.
 SCHEDULES = {
     "apps.generation.tasks.reap": 1,
+    "apps.generation.tasks.end_late_holds": 5,
     "apps.generation.tasks.count_uses": 1,
     "apps.audit.tasks.seal_audit_events": 1,
     "apps.artifacts.tasks.purge_expired_artifacts": 5,
