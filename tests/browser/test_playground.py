@@ -49,7 +49,12 @@ def generate(page: Any) -> Any:
     before = page.locator(".pg-result").count()
     page.click("#pg-submit")
     result = page.locator(".pg-result").first
-    page.wait_for_function(f"() => document.querySelectorAll('.pg-result').length > {before}")
+    page.wait_for_function(
+        f"() => document.querySelectorAll('.pg-result').length > {before}"
+        " || !document.querySelector('#pg-error').hidden"
+    )
+    refusal = page.locator("#pg-error")
+    assert refusal.is_hidden(), refusal.inner_text()
     return result
 
 
@@ -91,11 +96,10 @@ def test_inpaint_with_a_mask_that_is_painted(open_page: Open) -> None:
     give_picture(page)
     page.fill('[data-field="prompt"] textarea', "a red fox")
     canvas = page.locator(".pg-easel canvas")
-    canvas.scroll_into_view_if_needed()
-    box = canvas.bounding_box()
-    page.mouse.move(box["x"] + 40, box["y"] + 40)
+    # Hovering waits until the canvas is shown and stands still.
+    canvas.hover(position={"x": 40, "y": 40})
     page.mouse.down()
-    page.mouse.move(box["x"] + 120, box["y"] + 90, steps=4)
+    canvas.hover(position={"x": 120, "y": 90})
     page.mouse.up()
 
     result = generate(page)

@@ -28,9 +28,12 @@ class Easel {
       value: 48,
       "aria-label": words.brush,
     });
+    // Its size is the picture's, and setting it wipes it: nobody can paint before the picture is there.
+    this.canvas.hidden = true;
     this.image.addEventListener("load", () => {
       this.canvas.width = this.image.naturalWidth;
       this.canvas.height = this.image.naturalHeight;
+      this.canvas.hidden = false;
     });
     this.listen();
     this.node = el("div", {}, el("div", { class: "pg-easel" }, this.image, this.canvas), this.tools());
