@@ -59,6 +59,8 @@ def print_summary(terminal: Terminal, facts: Facts, image: FirstImage | None, *,
         for line in curl_command(facts):
             terminal.line(f"    {line}")
         terminal.line()
+    _row(terminal, "Portal", terminal.style(f"{environment.base_url}/", "bold"))
+    _row(terminal, "", terminal.style("for customers: sign-up, playground, keys, billing, guides", "dim"))
     _row(terminal, "Console", terminal.style(f"{environment.base_url}/console/", "bold"))
     _row(terminal, "  sign in as", facts.bootstrap_email)
     password = facts.bootstrap_password
