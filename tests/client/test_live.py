@@ -214,7 +214,13 @@ def test_ctrl_c_cancels_the_job(environment: dict[str, str], client: Darkroom, t
     words = ["generate", "x", "-m", MODEL, "--steps", str(LONG), "-n", "4", "--size", "512x512"]
     words += ["--track-id", "interrupted"]
     process = subprocess.Popen(
-        command(*words), env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        command(*words),
+        env=environment,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Shells start what runs in the background with Ctrl-C ignored, and a suite may be started so.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
     def running() -> bool:
