@@ -38,6 +38,7 @@ if not HAS_DATABASE:
 
 import django  # noqa: E402
 from django.conf import settings as django_settings  # noqa: E402
+from django.test import TransactionTestCase  # noqa: E402
 
 # A real hash costs a quarter of a second by design, once for each test with the cast.
 django_settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
@@ -48,6 +49,7 @@ django.setup()
 from apps.api.quota_headers import forget_entitlements  # noqa: E402
 from tests.cast import Cast, assemble_cast  # noqa: E402
 from tests.clocks import FrozenClock  # noqa: E402
+from tests.emptied_tables import empty_what_was_written  # noqa: E402
 from tests.fake_stripe.fixtures import fake_stripe  # noqa: E402, F401
 from tests.harness import prepared  # noqa: E402
 from tests.remembered_rows import Remembered, remember  # noqa: E402
@@ -106,6 +108,14 @@ def prepared_clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     prepared.folder = own.parent if is_worker else own
     yield
     prepared.folder = None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_emptying() -> Iterator[None]:
+    """Tests that commit are followed by tables without rows, as with Django's own way."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", empty_what_was_written)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -30,10 +30,10 @@ pytestmark = pytest.mark.slow
 
 NEED_AN_IMAGE: tuple[str, ...] = ("sd15-inpaint", "sdxl-inpaint", "sdxl-refiner", "flux-fill")
 NEED_AN_IMAGE += ("qwen-image-edit", "longcat-image-edit")
-# Families of our own with a UNet, with a mask and with a transformer; pipelines of diffusers with a tokenizer
-# that is code, and with a language model and a processor of pictures. Each import costs eight seconds of a
-# processor; within one process, tests/gpu_runtime brings in every family and draws with it.
-NORMALLY: tuple[str, ...] = ("sd15", "sd15-inpaint", "flux", "kolors", "qwen-image-edit")
+# Families of our own with a UNet, with a mask and with a transformer; a pipeline of diffusers with a
+# tokenizer that is code. Each import costs eight seconds of a processor; within one process,
+# tests/gpu_runtime brings in every family and draws with it.
+NORMALLY: tuple[str, ...] = ("sd15", "sd15-inpaint", "flux", "kolors")
 SERVED = tuple(RECIPES) if os.environ.get("DARKROOM_DRILL_COUNT") else NORMALLY
 """Every model there is when the drills run in full."""
 GENERATING = [name for name in SERVED if name not in NEED_AN_IMAGE]

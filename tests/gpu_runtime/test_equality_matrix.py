@@ -5,8 +5,9 @@ the engine's own image made alone. One engine run a family holds all of its cell
 guidance and times of arrival. Tolerance and cause of the difference as in test_equality.py. What is special
 to one kind (windows, several networks, other checkpoints) is in the test files of that kind.
 
-The everyday run takes half of the cells, every pair of family, kind and sampler among them, which spares a
-minute of a processor. What fails for some three and for no two of them is found with DARKROOM_FULL_MATRIX=1.
+The everyday run takes a quarter of the cells, which spares minutes of a processor: every family with each
+kind and with each sampler. What fails for a kind and a sampler together, and for neither with others, is
+found with DARKROOM_FULL_MATRIX=1.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import os
 import random
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +56,11 @@ ALL_CELLS: list[Cell] = [
 
 
 def is_everyday(cell: Cell) -> bool:
-    """Two neighbours in FAMILIES have the same samplers and divide the kinds of each of them."""
+    """One kind for each sampler of a family, in turn; another one in the next family."""
     family, kind, sampler = cell
     number = FAMILIES.index(family) + KINDS.index(kind) + list(Sampler).index(sampler)
     # Other tests look at every kind with Euler.
-    return number % 2 == 0 or sampler is Sampler.EULER
+    return number % len(KINDS) == 0 or sampler is Sampler.EULER
 
 
 CELLS = ALL_CELLS if os.environ.get("DARKROOM_FULL_MATRIX") else [*filter(is_everyday, ALL_CELLS)]
@@ -157,12 +157,12 @@ def reference() -> MatrixReference:
     return MatrixReference()
 
 
-def pairs(cells: list[Cell]) -> set[tuple[str, ...]]:
-    """Any two parts of a cell: family and kind, family and sampler, kind and sampler."""
-    return {pair for cell in cells for pair in combinations(cell, 2)}
+def pairs(cells: list[Cell]) -> set[tuple[str, str]]:
+    """Families with kinds, and families with samplers."""
+    return {(family, other) for family, kind, sampler in cells for other in (kind, sampler)}
 
 
-def test_every_pair_of_family_kind_and_sampler_is_among_the_cells() -> None:
+def test_every_family_is_among_the_cells_with_each_kind_and_sampler() -> None:
     assert pairs(CELLS) == pairs(ALL_CELLS)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -115,7 +116,9 @@ def _vocabulary(folder: Path) -> tuple[Config, list[str]] | None:
         raise WeightsCorrupt(f"{folder.name}/tokenizer.json is damaged: {error!r}") from error
 
 
+@functools.cache
 def _shipped_vocabulary() -> tuple[Config, list[str]]:
+    """Read once: it takes half a second, and most models have two tokenizers to compare with it."""
     folder = SHIPPED / "tokenizer"
     vocabulary = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
     return vocabulary, _merges((folder / "merges.txt").read_text(encoding="utf-8"))
