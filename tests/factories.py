@@ -16,6 +16,7 @@ from apps.accounts.models import Account
 from apps.accounts.services import create_account
 from apps.apikeys.choices import CUSTOMER_SCOPES
 from apps.apikeys.services import IssuedKey, create_api_key
+from apps.apikeys.terms import KeyTerms
 from apps.artifacts import store
 from apps.artifacts.models import Artifact
 from apps.artifacts.services import NewArtifact, record_artifacts
@@ -58,13 +59,9 @@ def give_plan(account: Account, *, weight: float = 1.0, **limits: Any) -> Plan:
 
 def make_key(account: Account, **options: Any) -> IssuedKey:
     """A key with every scope that customers have; the operator's take `scopes=ALL_SCOPES`."""
-    chosen: dict[str, Any] = {
-        "name": "test key",
-        "scopes": CUSTOMER_SCOPES,
-        "actor": SYSTEM,
-        "now": clock.now(),
-    } | options
-    return create_api_key(account=account, **chosen)
+    who = {"actor": options.pop("actor", SYSTEM), "now": options.pop("now", None) or clock.now()}
+    terms: dict[str, Any] = {"name": "test key", "scopes": CUSTOMER_SCOPES} | options
+    return create_api_key(account=account, terms=KeyTerms(**terms), **who)
 
 
 def make_checkpoint(name: str = "tiny", **fields: Any) -> CatalogEntry:

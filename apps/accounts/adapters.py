@@ -121,6 +121,19 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth sh
         """allauth's, and after them ours."""
         return [*super().get_login_stages(), APPROVAL_STAGE]
 
+    def send_notification_mail(self, template_prefix: str, user: User, *args: Any, **options: Any) -> None:
+        """allauth calls this where something about a user's security has changed.
+
+        Of second factors nobody else hears, so that their line in the audit log is written here.
+        """
+        app, _, what = template_prefix.partition("/email/")
+        if app == "mfa":
+            with transaction.atomic():
+                audit.record(
+                    f"accounts.second_factor.{what}", actor=user.ref, subject=user.ref, now=clock.now()
+                )
+        super().send_notification_mail(template_prefix, user, *args, **options)
+
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         """Queue one of allauth's mails. Its links are ours, whatever Host a request claims."""
         site = SimpleNamespace(name="Darkroom", domain=urlsplit(settings.BASE_URL).netloc)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NoReturn
 
 from django.db import transaction
 from django.db.models import Case, IntegerField, QuerySet, Value, When
@@ -49,6 +49,18 @@ def _open_memberships(user: User) -> QuerySet[Membership]:
     return memberships.select_related("account", "user")
 
 
+def refuse_foreign(user: User, subject: Ref) -> NoReturn:
+    """Raises Http404, audited, for what is not the user's, or is nothing."""
+    with transaction.atomic(durable=True):
+        audit.record("portal.foreign_id", actor=user.ref, subject=subject, now=clock.now())
+    raise Http404
+
+
+def refuse_account(user: User, account_id: int) -> NoReturn:
+    """Raises Http404, audited, for an account that is not the user's, or is none."""
+    refuse_foreign(user, Ref(kind="account", id=account_id, label=f"account {account_id}"))
+
+
 def switch_account(request: HttpRequest, account_id: int) -> Membership:
     """Look at another of one's accounts from now on. Raises Http404, audited, for one that is not theirs."""
     user = request.user
@@ -56,14 +68,7 @@ def switch_account(request: HttpRequest, account_id: int) -> Membership:
         raise Http404
     membership = _open_memberships(user).filter(account_id=account_id).first()
     if membership is None:
-        with transaction.atomic(durable=True):
-            audit.record(
-                "portal.foreign_id",
-                actor=user.ref,
-                subject=Ref(kind="account", id=account_id, label=f"account {account_id}"),
-                now=clock.now(),
-            )
-        raise Http404
+        refuse_account(user, account_id)
     request.session[SESSION_KEY] = account_id
     setattr(request, CACHE_NAME, membership)
     return membership

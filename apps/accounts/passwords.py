@@ -5,8 +5,7 @@ Nobody is asked: words and patterns ship with zxcvbn, and the breached ones are 
 
 from __future__ import annotations
 
-import mmap
-from hashlib import sha1
+import logging
 from pathlib import Path
 from typing import Final
 
@@ -16,15 +15,14 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 from zxcvbn import zxcvbn
 
+from apps.accounts.breached import BreachedFileUnreadable, BreachedList, breach_count, inspect_list
+
+logger = logging.getLogger(__name__)
+
 MIN_GUESSES_LOG10: Final = 8.0
 """Guesses a password must withstand: 10^8 of them against a slow hash take one machine months."""
 MAX_LENGTH: Final = 72
 """What zxcvbn looks at: its time grows with the square of the length."""
-DIGEST_LENGTH: Final = 40
-
-
-class BreachedFileUnreadable(OSError):
-    """The file of breached passwords is missing or is something else."""
 
 
 class GuessedPasswordValidator:
@@ -50,13 +48,20 @@ class GuessedPasswordValidator:
 
 
 class BreachedPasswordValidator:
-    """Refuses passwords of the operator's file of breached ones; without a file, none."""
+    """Refuses passwords of the operator's file of breached ones; without a file, none.
+
+    A file that has become unreadable shuts nobody out: the log, the console and the preflight name it.
+    """
 
     def validate(self, password: str, user: AbstractBaseUser | None = None) -> None:
-        """Raises ValidationError, and BreachedFileUnreadable when the file cannot be used."""
+        """Raises ValidationError."""
         if not settings.BREACHED_PASSWORDS:
             return
-        count = breach_count(password, path=Path(settings.BREACHED_PASSWORDS))
+        try:
+            count = breach_count(password, path=Path(settings.BREACHED_PASSWORDS))
+        except BreachedFileUnreadable as error:
+            logger.error("a password was taken without the list of breached ones: %s", error)
+            return
         if count:
             raise ValidationError(
                 _("This password is known from stolen lists (%(count)d times). Choose another one.")
@@ -69,40 +74,20 @@ class BreachedPasswordValidator:
         return _("Your password must not be known from stolen lists.")
 
 
-def breach_count(password: str, *, path: Path) -> int:
-    """How often `password` stands in the breaches that `path` lists; 0 when it does not.
+def find_breached_list() -> BreachedList | None:
+    """The operator's list as it is now; None when none is set. Raises BreachedFileUnreadable."""
+    return inspect_list(Path(settings.BREACHED_PASSWORDS)) if settings.BREACHED_PASSWORDS else None
 
-    `path` holds lines `SHA-1 in upper-case hex:count`, in the order of the digests. Found by bisection
-    over the file: some forty reads of a few bytes, whatever its size. Raises BreachedFileUnreadable.
-    """
-    wanted = sha1(password.encode(), usedforsecurity=False).hexdigest().upper().encode()
+
+def describe_breached_list() -> str:
+    """One sentence for operators: which passwords are refused as known, or why none are."""
     try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as lines:
-            line = _find_line(lines, wanted)
-            return int(line[DIGEST_LENGTH + 1 :]) if line else 0
-    except (OSError, ValueError) as error:
-        # ValueError: an empty file cannot be mapped, and what is no number is no count.
-        raise BreachedFileUnreadable(
-            f"DARKROOM_BREACHED_PASSWORDS: {path} cannot be used ({error}). It must be a file of lines"
-            " SHA-1:count, ordered by hash; unset the variable to do without."
-        ) from error
-
-
-def _find_line(lines: mmap.mmap, wanted: bytes) -> bytes:
-    """The line that begins with `wanted`; empty when there is none."""
-    low, high = 0, len(lines)
-    while low < high:
-        middle = (low + high) // 2
-        start = lines.rfind(b"\n", low, middle) + 1 or low
-        end = lines.find(b"\n", start)
-        end = len(lines) if end < 0 else end
-        digest = lines[start : start + DIGEST_LENGTH]
-        if len(digest) < DIGEST_LENGTH or lines[start + DIGEST_LENGTH : start + DIGEST_LENGTH + 1] != b":":
-            raise ValueError(f"byte {start} begins no line SHA-1:count")
-        if digest == wanted:
-            return bytes(lines[start:end]).strip()
-        if digest < wanted:
-            low = end + 1
-        else:
-            high = start
-    return b""
+        found = find_breached_list()
+    except BreachedFileUnreadable as error:
+        return f"Not in use: {error}"
+    if found is None:
+        return (
+            "No list of breached passwords is set (DARKROOM_BREACHED_PASSWORDS). Refused are Django's 20,000"
+            " most common ones and what zxcvbn guesses soon."
+        )
+    return f"Passwords of {found} are refused."

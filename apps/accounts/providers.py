@@ -20,10 +20,14 @@ from apps.accounts.sign_up_models import SignInDomain
 from apps.audit import services as audit
 from apps.audit.refs import Ref
 from apps.core.errors import Conflict, InvalidField
+from apps.core.sealing import seal, unseal
 
 OIDC: Final = "openid_connect"
 SAML: Final = "saml"
 DISCOVERY: Final = "/.well-known/openid-configuration"
+SEALED_UNDER: Final = "sealed_secret"
+"""Key of a provider's settings; allauth's own column is too short for sealed secrets and stays empty."""
+SEAL_PURPOSE: Final = "secret of a sign-in provider"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,11 +105,12 @@ def save_provider(
 def _fill_oidc(row: SocialApp, slug: str, facts: OidcFacts) -> None:
     issuer = facts.issuer.removesuffix(DISCOVERY).rstrip("/")
     _require_safe_address("issuer", issuer)
-    if not facts.client_secret and not row.secret:
+    sealed = seal(facts.client_secret, purpose=SEAL_PURPOSE) or row.settings.get(SEALED_UNDER, "")
+    if not sealed:
         raise InvalidField(field="client_secret", problem="is missing")
     row.provider, row.provider_id, row.client_id = OIDC, slug, facts.client_id
-    row.secret = facts.client_secret or row.secret
-    row.settings = {"server_url": issuer, "oauth_pkce_enabled": True}
+    row.secret = ""
+    row.settings = {"server_url": issuer, "oauth_pkce_enabled": True, SEALED_UNDER: sealed}
 
 
 def _fill_saml(row: SocialApp, slug: str, facts: SamlFacts) -> None:
@@ -151,6 +156,16 @@ def _require_safe_address(field_name: str, address: str) -> None:
     if parts.scheme == "http" and parts.hostname and is_this_machine(parts.hostname):
         return
     raise InvalidField(field=field_name, problem=f"must be an https address, not {address[:200]!r}")
+
+
+def has_secret(app: SocialApp) -> bool:
+    """Whether a secret is kept for this provider, whether or not it can still be opened."""
+    return bool(app.settings.get(SEALED_UNDER))
+
+
+def secret_of(app: SocialApp) -> str:
+    """What this provider knows us by; "" for none. Raises SealBroken."""
+    return unseal(app.settings.get(SEALED_UNDER, ""), purpose=SEAL_PURPOSE)
 
 
 def slug_of(app: SocialApp) -> str:

@@ -18,6 +18,7 @@ from django.utils.safestring import SafeString
 
 from apps.accounts import invitations, openings, providers
 from apps.accounts.models import User
+from apps.accounts.passwords import describe_breached_list
 from apps.accounts.sign_up_models import Invitation, SignInDomain, SignUpSettings
 from apps.audit.admin_bases import ActsAdmin, actor_of
 from apps.core import clock
@@ -47,7 +48,13 @@ class SignUpSettingsAdmin(ActsAdmin[SignUpSettings]):
         "approval_required",
         "allowed_domains",
         "operators_need_second_factor",
+        "known_passwords",
     ]
+    readonly_fields = ["known_passwords"]
+
+    @admin.display(description="Known passwords")
+    def known_passwords(self, rules: SignUpSettings) -> str:
+        return describe_breached_list()
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -160,6 +167,9 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]  # takes no param
         }
         for name, value in present.items():
             self.fields[name].initial = value
+        if app.provider == providers.OIDC:
+            state = "set" if providers.has_secret(app) else "not set"
+            self.fields["client_secret"].help_text += f" Now: {state}."
         for name in ("kind", "slug"):
             self.fields[name].disabled = True
 

@@ -7,6 +7,7 @@ has it is not touched.
 
 from __future__ import annotations
 
+import logging
 from typing import Any, NoReturn
 
 from allauth.account.adapter import get_adapter as get_account_adapter
@@ -27,9 +28,13 @@ from apps.accounts.newcomers import join_by_domain, settle_in
 from apps.accounts.openings import domain_of, find_sign_in_domain, require_may_sign_up
 from apps.accounts.pending import find_pending_invitation, forget_invitation
 from apps.accounts.provider_requests import ProviderSession
+from apps.accounts.providers import secret_of
 from apps.accounts.sign_up_models import SignInDomain
 from apps.core import clock
 from apps.core.errors import DomainError
+from apps.core.sealing import SealBroken
+
+logger = logging.getLogger(__name__)
 
 
 class SsoAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allauth ships no types
@@ -38,6 +43,22 @@ class SsoAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allauth 
     def get_requests_session(self) -> ProviderSession:
         """What allauth asks providers with."""
         return ProviderSession()
+
+    def list_apps(
+        self, request: HttpRequest, provider: str | None = None, client_id: str | None = None
+    ) -> list[Any]:
+        """The providers as allauth uses them: with their secrets, which are sealed in the database.
+
+        These rows are for reading: saved, one would hold its secret in plain text.
+        """
+        apps: list[Any] = super().list_apps(request, provider=provider, client_id=client_id)
+        for app in apps:
+            try:
+                app.secret = secret_of(app)
+            except SealBroken as error:
+                # The other ways in still work, and so does the page that lists them.
+                logger.error("sign-in provider %s: %s", app.name, error)
+        return apps
 
     def is_email_verified(self, provider: Any, email: str) -> bool:
         """Whether the provider owns the address's domain here."""

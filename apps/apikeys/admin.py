@@ -17,6 +17,7 @@ from apps.apikeys import services
 from apps.apikeys.choices import DEFAULT_SCOPES, Scope
 from apps.apikeys.models import ApiKey
 from apps.apikeys.services import IssuedKey
+from apps.apikeys.terms import KeyTerms
 from apps.audit.admin_bases import ReadOnlyAdmin, actor_of
 from apps.core import clock
 from apps.core.errors import DomainError
@@ -36,6 +37,15 @@ class IssueKeyForm(forms.Form):
     )
     expires_at = forms.DateTimeField(required=False, help_text="UTC, e.g. 2027-01-31 00:00. Empty: never.")
     daily_cap = forms.IntegerField(required=False, min_value=0, help_text="Most calls a day with this key.")
+    monthly_cap = forms.IntegerField(
+        required=False, min_value=0, help_text="Most calls a calendar month with this key."
+    )
+    queue_depth = forms.IntegerField(
+        required=False, min_value=0, help_text="Most open jobs of this key; more are refused."
+    )
+    max_parallel = forms.IntegerField(
+        required=False, min_value=1, help_text="Most jobs of this key that run at once; more wait."
+    )
     allowed_checkpoints = forms.CharField(required=False, help_text="Names, comma-separated. Empty: all.")
     allowed_addresses = forms.CharField(
         required=False, help_text="CIDR networks, comma-separated. Empty: all."
@@ -81,8 +91,12 @@ class ApiKeyAdmin(ReadOnlyAdmin[ApiKey]):
         form = IssueKeyForm(request.POST or None)
         if request.method == "POST" and form.is_valid():
             try:
+                wanted = dict(form.cleaned_data)
                 issued = services.create_api_key(
-                    **form.cleaned_data, actor=actor_of(request), now=clock.now()
+                    account=wanted.pop("account"),
+                    terms=KeyTerms(**wanted),
+                    actor=actor_of(request),
+                    now=clock.now(),
                 )
             except DomainError as refusal:
                 form.add_error(None, str(refusal))

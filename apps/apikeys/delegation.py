@@ -1,6 +1,7 @@
 """Keys that make keys: what a key passes on is at most what it has.
 
-A key is no stronger than another if it has no scope, model, address, hour or call a day that the other lacks.
+A key is no stronger than another if it has no scope, model, address, hour, call or place in the queue that
+the other lacks.
 What counts is the maker as it is when it acts, its row locked: whoever revokes or rotates it comes before its
 last act or after it, not in between.
 """
@@ -8,8 +9,10 @@ last act or after it, not in between.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Final
 
 from django.db import transaction
 
@@ -17,51 +20,53 @@ from apps.apikeys.choices import DEFAULT_SCOPES, Scope
 from apps.apikeys.errors import ApiKeyInvalid, KeyStronger
 from apps.apikeys.models import ApiKey
 from apps.apikeys.services import IssuedKey, end_api_key, insert_api_key, require_scope
+from apps.apikeys.terms import KeyTerms
 from apps.core.errors import Conflict, InvalidField, NotFound
 
+CAPS: Final = {
+    "daily_cap": "a daily cap",
+    "monthly_cap": "a monthly cap",
+    "queue_depth": "a limit of open requests",
+    "max_parallel": "a limit of parallel requests",
+}
+"""Limits in numbers, in the words of who asks for another key."""
+MORE: Final = {
+    "daily_cap": "may make more calls a day",
+    "monthly_cap": "may make more calls a month",
+    "queue_depth": "may have more open requests",
+    "max_parallel": "may have more requests run at once",
+}
+"""The same, in the words of what a stronger key may do."""
 
-def issue_by_key(
-    *,
-    maker: ApiKey,
-    name: str,
-    scopes: Sequence[Scope] | None,
-    expires_at: datetime | None,
-    allowed_checkpoints: Sequence[str],
-    allowed_addresses: Sequence[str],
-    daily_cap: int | None,
-    monthly_cap: int | None = None,
-    now: datetime,
-) -> IssuedKey:
+
+def issue_by_key(*, maker: ApiKey, terms: KeyTerms, now: datetime) -> IssuedKey:
     """A key of the maker's account, no stronger than the maker.
 
     What is not asked for is as with the maker; scopes are then the usual ones that the maker has.
 
     Raises ScopeMissing for a scope that the maker lacks, InvalidField for anything else that it may not pass
-    on, ApiKeyInvalid for a maker that has ended meanwhile, and Conflict for makers with a cap on calls: two
-    keys with it would be twice the cap.
+    on, ApiKeyInvalid for a maker that has ended meanwhile, and Conflict for makers with a limit in numbers:
+    two keys with it would be twice the limit.
     """
     with transaction.atomic(durable=True):
         live = _lock(maker, now=now)[maker.pk]
-        if live.daily_cap is not None or live.monthly_cap is not None:
-            cap = "daily" if live.daily_cap is not None else "monthly"
-            raise Conflict(
-                problem=f"A key with a {cap} cap makes no other keys; use one without, or the console."
-            )
-        wanted = [scope for scope in DEFAULT_SCOPES if live.allows_scope(scope)] if scopes is None else scopes
-        for scope in wanted:
-            require_scope(key=live, scope=scope)
-        return insert_api_key(
-            account=live.account,
-            name=name,
-            scopes=list(dict.fromkeys(wanted)),
-            actor=live.ref,
-            now=now,
-            expires_at=_end(live, expires_at),
-            allowed_checkpoints=_models(live, allowed_checkpoints),
-            allowed_addresses=_addresses(live, allowed_addresses),
-            daily_cap=daily_cap,
-            monthly_cap=monthly_cap,
+        _require_uncapped(live)
+        wish = replace(
+            terms,
+            scopes=_scopes(live, terms.scopes),
+            expires_at=_end(live, terms.expires_at),
+            allowed_checkpoints=_models(live, terms.allowed_checkpoints),
+            allowed_addresses=_addresses(live, terms.allowed_addresses),
         )
+        return insert_api_key(account=live.account, terms=wish, actor=live.ref, now=now)
+
+
+def _require_uncapped(maker: ApiKey) -> None:
+    for field, words in CAPS.items():
+        if getattr(maker, field) is not None:
+            raise Conflict(
+                problem=f"A key with {words} makes no other keys; use one without, or the console."
+            )
 
 
 def revoke_by_key(*, maker: ApiKey, prefix: str, now: datetime) -> ApiKey:
@@ -112,10 +117,10 @@ def _excesses(key: ApiKey, maker: ApiKey) -> Iterator[str]:
     networks = [ip_network(text) for text in key.allowed_addresses]
     if maker.allowed_addresses and not (networks and all(_is_covered(each, maker) for each in networks)):
         yield "works from other networks"
-    if maker.daily_cap is not None and (key.daily_cap is None or key.daily_cap > maker.daily_cap):
-        yield "may make more calls a day"
-    if maker.monthly_cap is not None and (key.monthly_cap is None or key.monthly_cap > maker.monthly_cap):
-        yield "may make more calls a month"
+    for field, words in MORE.items():
+        most, own = getattr(maker, field), getattr(key, field)
+        if most is not None and (own is None or own > most):
+            yield words
 
 
 def access_key(*, maker: ApiKey, prefix: str) -> ApiKey:
@@ -130,6 +135,13 @@ def access_key(*, maker: ApiKey, prefix: str) -> ApiKey:
     if found is None:
         raise NotFound(what="API key", id=prefix[:40])
     return found
+
+
+def _scopes(maker: ApiKey, asked: Sequence[Scope] | None) -> Sequence[Scope]:
+    wanted = [scope for scope in DEFAULT_SCOPES if maker.allows_scope(scope)] if asked is None else asked
+    for scope in wanted:
+        require_scope(key=maker, scope=scope)
+    return list(dict.fromkeys(wanted))
 
 
 def _end(maker: ApiKey, asked: datetime | None) -> datetime | None:

@@ -40,6 +40,12 @@ class ApiKey(models.Model):
     monthly_cap = models.PositiveIntegerField(
         null=True, blank=True, help_text="Most calls a calendar month with this key."
     )
+    queue_depth = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Most open jobs of this key at once; more are refused."
+    )
+    max_parallel = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Most jobs of this key that run at once; more wait in the queue."
+    )
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
     replaced_by = models.OneToOneField(
@@ -71,6 +77,10 @@ class ApiKey(models.Model):
             models.CheckConstraint(
                 condition=Q(replaced_by=None) | ~Q(replaced_by=F("id")),
                 name="apikeys_key_replaced_by_another",
+            ),
+            # None at all would let jobs wait for ever.
+            models.CheckConstraint(
+                condition=Q(max_parallel=None) | Q(max_parallel__gte=1), name="apikeys_key_parallel_positive"
             ),
             models.UniqueConstraint(
                 fields=["account"], condition=Q(is_portal=True), name="apikeys_key_one_portal_each"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from ipaddress import ip_network
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -17,10 +16,11 @@ from apps.apikeys import keytext
 from apps.apikeys.choices import Scope
 from apps.apikeys.errors import ApiKeyInvalid, ApiKeyMissing, ScopeMissing
 from apps.apikeys.models import ApiKey
+from apps.apikeys.terms import KeyTerms, terms_of
 from apps.audit import services as audit
 from apps.audit.refs import Ref
 from apps.core.db import require_transaction
-from apps.core.errors import Conflict, InvalidField
+from apps.core.errors import Conflict
 
 LAST_USED_RESOLUTION = timedelta(minutes=1)
 
@@ -33,44 +33,16 @@ class IssuedKey:
     plaintext: str
 
 
-def insert_api_key(
-    *,
-    account: Account,
-    name: str,
-    scopes: Sequence[Scope],
-    actor: Ref,
-    now: datetime,
-    expires_at: datetime | None = None,
-    allowed_checkpoints: Sequence[str] = (),
-    allowed_addresses: Sequence[str] = (),
-    daily_cap: int | None = None,
-    monthly_cap: int | None = None,
-) -> IssuedKey:
-    """Issue a key; a part.
-
-    Raises InvalidField for no scope, a blank name, a past expiry or a malformed network.
-    """
+def insert_api_key(*, account: Account, terms: KeyTerms, actor: Ref, now: datetime) -> IssuedKey:
+    """Issue a key; a part. Raises InvalidField, as `KeyTerms.checked`."""
     require_transaction()
-    if not name.strip() or len(name) > 100:
-        raise InvalidField(field="name", problem="must be 1 to 100 characters")
-    if not scopes:
-        raise InvalidField(field="scopes", problem="must name at least one scope")
-    if expires_at is not None and expires_at <= now:
-        raise InvalidField(field="expires_at", problem="must lie in the future")
-    networks = [_network(text) for text in allowed_addresses]
     text = keytext.generate()
     key = ApiKey(
         account=account,
-        name=name.strip(),
         prefix=text.prefix,
         digest=text.digest(pepper=settings.API_KEY_PEPPER),
-        scopes=[scope.value for scope in scopes],
-        allowed_checkpoints=list(allowed_checkpoints),
-        allowed_addresses=networks,
-        daily_cap=daily_cap,
-        monthly_cap=monthly_cap,
-        expires_at=expires_at,
         created_at=now,
+        **terms.checked(now=now).fields(),
     )
     _insert(key, name="apikeys.key.created", actor=actor, now=now)
     return IssuedKey(key=key, plaintext=text.plaintext)
@@ -79,13 +51,6 @@ def insert_api_key(
 # Durable: the text of a key is shown once, so no outer transaction may take the key back.
 create_api_key = transaction.atomic(durable=True)(insert_api_key)
 """Issue a key, as an act of its own."""
-
-
-def _network(text: str) -> str:
-    try:
-        return str(ip_network(text.strip()))
-    except ValueError as error:
-        raise InvalidField(field="allowed_addresses", problem=f"is not in CIDR form: {error}") from None
 
 
 def _insert(key: ApiKey, *, name: str, actor: Ref, now: datetime) -> None:
@@ -148,6 +113,40 @@ revoke_api_key = transaction.atomic(durable=True)(end_api_key)
 """End a key at once, as an act of its own."""
 
 
+def edit_api_key(*, key: ApiKey, terms: KeyTerms, actor: Ref, now: datetime) -> ApiKey:
+    """Give a key another name, other rights and limits; its text stays. Jobs that are queued keep theirs.
+
+    The audit log says what has changed; nothing is written when nothing has.
+    Raises InvalidField, as `KeyTerms.checked`, and Conflict for a key that has ended, or is the portal's.
+    """
+    _require_customers(key)
+    with transaction.atomic(durable=True):
+        # Locked, as by whoever revokes or replaces it. Not FOR UPDATE: jobs that refer to it need not wait.
+        live = ApiKey.objects.select_for_update(no_key=True).get(pk=key.pk)
+        if live.revoked_at is not None or live.has_expired(now=now):
+            raise Conflict(problem="This API key has ended; make another.")
+        before, after = terms_of(live).fields(), terms.checked(now=now).fields()
+        changed = [name for name in after if after[name] != before[name]]
+        if changed:
+            ApiKey.objects.filter(pk=key.pk).update(**{name: after[name] for name in changed})
+            live.refresh_from_db()
+            data = {name: [_plain(before[name]), _plain(after[name])] for name in changed}
+            audit.record(
+                "apikeys.key.edited",
+                actor=actor,
+                subject=live.ref,
+                account_id=live.account_id,
+                data=data,
+                now=now,
+            )
+    return live
+
+
+def _plain(value: Any) -> Any:
+    """Any: JSON of a key's field."""
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
 def rotate_api_key(*, key: ApiKey, overlap: timedelta, actor: Ref, now: datetime) -> IssuedKey:
     """Issue a successor with the same rights; the old key goes on working for `overlap`.
 
@@ -158,16 +157,10 @@ def rotate_api_key(*, key: ApiKey, overlap: timedelta, actor: Ref, now: datetime
     text = keytext.generate()
     successor = ApiKey(
         account=key.account,
-        name=key.name,
         prefix=text.prefix,
         digest=text.digest(pepper=settings.API_KEY_PEPPER),
-        scopes=key.scopes,
-        allowed_checkpoints=key.allowed_checkpoints,
-        allowed_addresses=key.allowed_addresses,
-        daily_cap=key.daily_cap,
-        monthly_cap=key.monthly_cap,
-        expires_at=key.expires_at,
         created_at=now,
+        **terms_of(key).fields(),
     )
     end = now + overlap
     if key.expires_at is not None:

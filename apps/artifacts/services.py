@@ -35,22 +35,25 @@ class NewArtifact:
     seed: int
 
 
-def record_artifacts(
-    *,
-    job_id: int,
-    account_id: int,
-    group: UUID,
-    artifacts: Sequence[NewArtifact],
-    now: datetime,
-    expires_at: datetime,
-) -> list[Artifact]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactGroup:
+    """The written images of one job."""
+
+    job_id: int
+    account_id: int
+    group: UUID
+    artifacts: Sequence[NewArtifact]
+    expires_at: datetime
+
+
+def record_groups(groups: Sequence[ArtifactGroup], *, now: datetime) -> list[Artifact]:
     """Make written images retrievable; a part. Raises IntegrityError if one was recorded before."""
     require_transaction()
     return Artifact.objects.bulk_create(
         Artifact(
-            job_id=job_id,
-            account_id=account_id,
-            group=group,
+            job_id=group.job_id,
+            account_id=group.account_id,
+            group=group.group,
             index=image.index,
             media_type=MEDIA_TYPES[image.extension],
             extension=image.extension,
@@ -60,10 +63,27 @@ def record_artifacts(
             sha256=image.file.sha256,
             seed=image.seed,
             created_at=now,
-            expires_at=expires_at,
+            expires_at=group.expires_at,
         )
-        for image in artifacts
+        for group in groups
+        for image in group.artifacts
     )
+
+
+def record_artifacts(
+    *,
+    job_id: int,
+    account_id: int,
+    group: UUID,
+    artifacts: Sequence[NewArtifact],
+    now: datetime,
+    expires_at: datetime,
+) -> list[Artifact]:
+    """`record_groups` of one job."""
+    made = ArtifactGroup(
+        job_id=job_id, account_id=account_id, group=group, artifacts=artifacts, expires_at=expires_at
+    )
+    return record_groups([made], now=now)
 
 
 def discard_group(group: UUID) -> int:

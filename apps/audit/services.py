@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -45,20 +45,38 @@ def record(
     now: datetime,
 ) -> None:
     """Append one event within the caller's transaction: what is rolled back leaves no trace."""
+    happened = Happened(subject=subject, account_id=account_id, data=data or {})
+    record_together(name, [happened], actor=actor, now=now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happened:
+    """What differs between events of one name that one actor causes at once."""
+
+    subject: Ref
+    account_id: int | None
+    data: Mapping[str, JsonValue]
+
+
+def record_together(name: str, events: Sequence[Happened], *, actor: Ref, now: datetime) -> None:
+    """`record` for several subjects, in one statement."""
     require_transaction()
-    AuditEvent(
-        at=now,
-        name=name,
-        actor_kind=actor.kind,
-        actor_id=_id_text(actor),
-        actor_label=actor.label[:LABEL_LENGTH],
-        subject_kind=subject.kind,
-        subject_id=_id_text(subject),
-        subject_label=subject.label[:LABEL_LENGTH],
-        account_id=account_id,
-        request_id=request_id.get(),
-        data=dict(data or {}),
-    ).save(force_insert=True)
+    AuditEvent.objects.bulk_create(
+        AuditEvent(
+            at=now,
+            name=name,
+            actor_kind=actor.kind,
+            actor_id=_id_text(actor),
+            actor_label=actor.label[:LABEL_LENGTH],
+            subject_kind=event.subject.kind,
+            subject_id=_id_text(event.subject),
+            subject_label=event.subject.label[:LABEL_LENGTH],
+            account_id=event.account_id,
+            request_id=request_id.get(),
+            data=dict(event.data),
+        )
+        for event in events
+    )
 
 
 def _id_text(ref: Ref) -> str:

@@ -18,5 +18,11 @@ class PaymentRequired(DomainError):
         self.price_micro = price_micro
 
 
-class PriceBookMissing(RuntimeError):
+class PriceBookMissing(DomainError):
     """Calls are to cost money and nobody has said how much: an omission of the operator, not of a caller."""
+
+    code = "price_book_missing"
+    http_status = 503
+    message = (
+        "There are no prices yet, so that nothing is accepted: the operator has to run manage.py bootstrap."
+    )

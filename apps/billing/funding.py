@@ -7,16 +7,17 @@ are locked in one order in every transaction: day, allowance, ledger, budget.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import partial
 from typing import Final
 
 from apps.accounts.models import Account
 from apps.billing.choices import LEDGER_SOURCES, Source
 from apps.billing.errors import PaymentRequired
 from apps.billing.ledger import services as ledger
-from apps.billing.ledger.errors import InsufficientFunds
+from apps.billing.ledger.together import capture_together, hold_together
 from apps.billing.pay_later import may_pay_later
 from apps.billing.prices.quoting import Quote
 from apps.core.clock import day_end, quota_day
@@ -42,7 +43,7 @@ class Funding:
     price_micro: int = 0
     """0 unless the source is one of LEDGER_SOURCES."""
     period: date | None = None
-    """Of the allowance: a month's first day, or a day; None where nothing is counted."""
+    """Of the allowance: the first day of its period, or a day; None where nothing is counted."""
     book_version: int | None = None
     """Of the price; None where none was asked."""
 
@@ -67,56 +68,86 @@ def fund(
     *,
     account: Account,
     api_key_id: int | None,
-    job_id: Callable[[], int],
-    quote: Callable[[], Quote],
+    job_ids: Callable[[], Sequence[int]],
+    quotes: Sequence[Callable[[], Quote]],
     entitlements: Entitlements,
     now: datetime,
-) -> Funding:
-    """Take what pays for one call; a part, after the quota's own.
+) -> list[Funding]:
+    """Take what pays for calls that are accepted together, in their order; a part, after the quota's own.
 
-    The job's id and price are asked for only where money is needed: calls that are included or free cost
+    The jobs' ids and prices are asked for only where money is needed: calls that are included or free cost
     no statement for them, and where every call is included there is no statement at all. Raises
     PaymentRequired, DailyQuotaExhausted where the day's free calls come back, and BudgetExhausted; the
     caller's transaction must then be rolled back.
     """
     require_transaction()
     if isinstance(entitlements.included_calls_per_month, Unlimited):
-        return NO_MONEY
-    free = _take_free(account, entitlements, now)
-    if free is not None:
-        return free
-    price = quote()
-    if price.total_micro == 0:
-        return Funding(source=Source.PLAN, book_version=price.book_version)
-    source = _hold(account.pk, job_id(), price.total_micro, now)
-    if source is None:
-        raise nothing_pays(account=account, entitlements=entitlements, price_micro=price.total_micro, now=now)
-    take_budget(account=account, api_key_id=api_key_id, amount_micro=price.total_micro, now=now)
-    return Funding(source=source, price_micro=price.total_micro, book_version=price.book_version)
+        return [NO_MONEY] * len(quotes)
+    free = _take_free(account, entitlements, len(quotes), now)
+    prices = [quote() for quote in quotes[len(free) :]]
+    amounts = {number: price.total_micro for number, price in enumerate(prices) if price.total_micro}
+    if not amounts:
+        sources = {}
+    else:
+        sources = _hold(account, entitlements, amounts, lambda: job_ids()[len(free) :], now)
+        take_budget(account=account, api_key_id=api_key_id, amount_micro=sum(amounts.values()), now=now)
+    return free + [
+        Funding(
+            source=sources.get(number, Source.PLAN),
+            price_micro=price.total_micro,
+            book_version=price.book_version,
+        )
+        for number, price in enumerate(prices)
+    ]
 
 
-def _take_free(account: Account, entitlements: Entitlements, now: datetime) -> Funding | None:
+def _take_free(account: Account, entitlements: Entitlements, calls: int, now: datetime) -> list[Funding]:
+    """Of the first of so many calls."""
+    found: list[Funding] = []
     for source, take in ((Source.PLAN, take_plan_allowance), (Source.DAILY_FREE, take_daily_free)):
-        period = take(account=account, entitlements=entitlements, calls=CALLS, now=now)
-        if period is not None:
-            return Funding(source=source, period=period)
-    return None
+        give = partial(take, account=account, entitlements=entitlements, now=now)
+        found += _take_most(source, give, calls - len(found))
+    return found
 
 
-def _hold(account_id: int, job_id: int, amount_micro: int, now: datetime) -> Source | None:
-    """The first source that has enough, which is then held for the job."""
-    for source in (Source.PROMO, Source.WALLET):
-        try:
-            ledger.hold(
-                account_id=account_id, job_id=job_id, source=source, amount_micro=amount_micro, now=now
-            )
-        except InsufficientFunds:
-            continue
-        return source
-    if not may_pay_later(account_id):
-        return None
-    ledger.hold(account_id=account_id, job_id=job_id, source=Source.PAYG, amount_micro=amount_micro, now=now)
-    return Source.PAYG
+def _take_most(source: Source, give: Callable[..., date | None], calls: int) -> list[Funding]:
+    """All at once where so many are left, else one by one until none is."""
+    if not calls:
+        return []
+    period = give(calls=calls)
+    if period is not None:
+        return [Funding(source=source, period=period)] * calls
+    found: list[Funding] = []
+    while len(found) < calls - 1 and (period := give(calls=CALLS)) is not None:
+        found.append(Funding(source=source, period=period))
+    return found
+
+
+def _hold(
+    account: Account,
+    entitlements: Entitlements,
+    amounts: Mapping[int, int],
+    job_ids: Callable[[], Sequence[int]],
+    now: datetime,
+) -> dict[int, Source]:
+    """What pays, by the keys of `amounts`, which are places in `job_ids`. Raises as `fund`."""
+    prices = list(amounts.values())
+
+    def paid_ids() -> list[int]:
+        ids = job_ids()
+        return [ids[number] for number in amounts]
+
+    chosen = hold_together(
+        account_id=account.pk,
+        prices=prices,
+        job_ids=paid_ids,
+        may_pay_later=lambda: may_pay_later(account.pk),
+        now=now,
+    )
+    if len(chosen) < len(prices):
+        unpaid = prices[len(chosen)]
+        raise nothing_pays(account=account, entitlements=entitlements, price_micro=unpaid, now=now)
+    return {number: each.source for number, each in zip(amounts, chosen, strict=True)}
 
 
 def nothing_pays(
@@ -143,6 +174,16 @@ def settle(job: FundedJob, *, now: datetime) -> None:
         settle_allowance(
             account_id=job.account_id, source=funding.source.value, period=funding.period, calls=CALLS
         )
+
+
+def settle_captures(jobs: Iterable[FundedJob], *, now: datetime) -> set[int]:
+    """Capture the prices of those jobs that money is held for, at once; ids of those that are done; a part.
+
+    `settle` is for the others, and says what is wrong where something is.
+    """
+    return capture_together(
+        {job.job_id: job.funding.price_micro for job in jobs if job.funding.source in LEDGER_SOURCES}, now=now
+    )
 
 
 def give_back(job: FundedJob, *, now: datetime) -> None:

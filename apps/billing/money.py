@@ -9,10 +9,11 @@ import re
 from typing import NamedTuple
 
 from apps.core.errors import InvalidField
+from apps.core.money import DECIMALS
+from apps.core.money import MICRO_PER_USD as MICRO_PER_USD
+from apps.core.money import format_usd as format_usd
 
-MICRO_PER_USD = 1_000_000
 MICRO_PER_CENT = 10_000
-DECIMALS = 6
 MAX_USD = 1_000_000_000
 """More than anybody pays, and far below what a 64-bit column holds."""
 
@@ -25,14 +26,6 @@ class Cents(NamedTuple):
     cents: int
     remainder_micro: int
     """Smaller than a cent, with the sign of the amount."""
-
-
-def format_usd(micro: int, *, digits: int = 2) -> str:
-    """`-$1,234.50`: at least `digits` decimals, and as many more as the amount needs to be exact."""
-    whole, fraction = divmod(abs(micro), MICRO_PER_USD)
-    decimals = f"{fraction:0{DECIMALS}d}".rstrip("0").ljust(digits, "0")
-    point = "." if decimals else ""
-    return f"{'-' if micro < 0 else ''}${whole:,}{point}{decimals}"
 
 
 def to_cents(micro: int) -> Cents:

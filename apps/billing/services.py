@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime
 
 from apps.billing.choices import Source
@@ -45,5 +46,13 @@ def record_usage(
         price_book_version=price_book_version,
         at=now,
     )
-    event.save(force_insert=True)
+    record_usages([event])
     return event
+
+
+def record_usages(events: Sequence[UsageEvent]) -> None:
+    """`record_usage` of several jobs; one statement, in the order of the days that it adds to."""
+    require_transaction()
+    UsageEvent.objects.bulk_create(
+        sorted(events, key=lambda event: (event.account_id, event.day, event.job_id))
+    )

@@ -29,8 +29,9 @@ from apps.config.version import REPOSITORY_ROOT, VERSION
 APPLIANCE_VERSION = VERSION
 # Folder that holds all state apart from an external database: artifacts, models, logs, secrets.
 HOME_DIR = env_path("DARKROOM_HOME", str(REPOSITORY_ROOT / "var"))
-# Signs sessions, artifact URLs and webhooks. Changing it signs everybody out, breaks open links, and makes
-# every account ask for a new webhook secret.
+# Signs sessions, artifact URLs and webhooks. Changing it signs everybody out, breaks open links, makes every
+# account ask for a new webhook secret, and closes what is sealed with it: keys of Stripe, secrets of sign-in
+# providers, codes of second factors (deploy/docs/customers.md).
 SECRET_KEY = env_secret("DARKROOM_SECRET_KEY")
 # Keyed hash of API keys. Changing it invalidates every key.
 API_KEY_PEPPER = env_secret("DARKROOM_KEY_PEPPER")
@@ -140,7 +141,8 @@ AUTH_PASSWORD_VALIDATORS = [
 LANGUAGE_CODE = "en"
 # Those the portal speaks, each by its own name; the API, its reference and the console speak English.
 LANGUAGES = [("en", "English"), ("de", "Deutsch")]
-LOCALE_PATHS = [REPOSITORY_ROOT / "apps/portal/locale"]
+# The second holds words in place of allauth's own, which are in another style, and in German in two.
+LOCALE_PATHS = [REPOSITORY_ROOT / "apps/portal/locale", REPOSITORY_ROOT / "apps/portal/wording"]
 LANGUAGE_COOKIE_AGE = 365 * 24 * 3600
 LANGUAGE_COOKIE_SAMESITE = "Lax"
 LANGUAGE_COOKIE_SECURE = BASE_URL.startswith("https://")
@@ -272,6 +274,10 @@ ACCOUNT_FORMS = {
     "add_email": "apps.accounts.forms.AddressForm",
 }
 ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+# Whoever signs up and confirms in one browser is in; another browser, which only has the link, is not.
+ACCOUNT_LOGIN_ON_EMAIL_CONFIRMATION = True
+# Programs that look at mails open links: opening one shows a button, and the button confirms.
+ACCOUNT_CONFIRM_EMAIL_ON_GET = False
 # Whoever tries an address learns nothing of whether it has an account; its owner gets a mail.
 ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
@@ -280,13 +286,17 @@ ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_CHANGE_EMAIL = True
 ACCOUNT_REAUTHENTICATION_REQUIRED = True
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 15 * 60
+# Beside allauth's own limits, and those of apps/accounts/limits.py. By itself it lets a stranger have five
+# mails a minute sent to anybody.
+ACCOUNT_RATE_LIMITS = {"reset_password": "20/m/ip,5/h/key"}
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if BASE_URL.startswith("https://") else "http"
 SOCIALACCOUNT_ADAPTER = "apps.accounts.sso.SsoAdapter"
 SOCIALACCOUNT_EMAIL_VERIFICATION = "mandatory"
-# A page's policy lets forms go nowhere else, and a form that is answered by a redirect counts as such.
-SOCIALACCOUNT_LOGIN_ON_GET = True
+# A sign-in begins with a form and its token: a foreign page's link or picture begins none.
+SOCIALACCOUNT_LOGIN_ON_GET = False
 # Whom a domain's provider has vouched for once stays the same person, whatever their address becomes.
 SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
+USERSESSIONS_ADAPTER = "apps.accounts.sessions.SessionsAdapter"
 MFA_ADAPTER = "apps.accounts.second_factors.SecondFactorAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True

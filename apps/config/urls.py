@@ -22,6 +22,8 @@ urlpatterns = [
     path("docs/guides/<slug:slug>", reference.guide),
     path("", include("apps.artifacts.urls")),
     path("", include("apps.catalog.urls")),
+    # Ours stand before allauth's of the same paths and names.
+    path("accounts/", include("apps.accounts.urls")),
     path("accounts/", include("allauth.urls")),
     path("payments/", include("apps.payments.urls")),
     path("", entry.landing, name="landing"),

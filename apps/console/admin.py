@@ -6,7 +6,9 @@ from django.contrib import admin
 from django_q.models import Failure, OrmQ, Schedule, Success
 
 from apps.audit.admin_bases import ReadOnlyAdmin
-from apps.console import catalog_admin, imports_admin  # noqa: F401  # Django looks for pages in modules named admin alone
+
+# Django looks for pages in modules named admin alone.
+from apps.console import catalog_admin, imports_admin, subscriptions_admin  # noqa: F401
 
 # django-q2 registers pages that change and delete rows past the audit log.
 for model in (Failure, OrmQ, Schedule, Success):

@@ -18,6 +18,7 @@ from apps.accounts.services import create_account, create_operator
 from apps.apikeys.choices import ALL_SCOPES
 from apps.apikeys.errors import ApiKeyInvalid, ApiKeyMissing
 from apps.apikeys.services import authenticate, create_api_key
+from apps.apikeys.terms import KeyTerms
 from apps.billing.prices.shipped import publish_shipped_prices
 from apps.catalog.choices import Kind
 from apps.catalog.facts import EntryFacts
@@ -159,7 +160,9 @@ def ensure_key(*, account: Account, key_file: Path | None, now: datetime) -> str
     """A new key, also written to `key_file`; None if the file holds one that works."""
     if key_file is not None and _holds_valid_key(key_file, now=now):
         return None
-    issued = create_api_key(account=account, name="quickstart", scopes=ALL_SCOPES, actor=TERMINAL, now=now)
+    issued = create_api_key(
+        account=account, terms=KeyTerms(name="quickstart", scopes=ALL_SCOPES), actor=TERMINAL, now=now
+    )
     if key_file is not None:
         _write_private(key_file, issued.plaintext + "\n")
     return issued.plaintext

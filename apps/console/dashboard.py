@@ -1,4 +1,4 @@
-"""What the console's first page shows. Reads only; five short queries."""
+"""What the console's first page shows. Reads only; six short queries."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from apps.artifacts.links import thumbnail_path
 from apps.artifacts.models import Artifact
 from apps.core.clock import quota_day
 from apps.generation.choices import OPEN_STATES, JobState
+from apps.generation.licensed import workers_beyond_licence
 from apps.generation.models import GenerationJob, GpuWorker
 from apps.quotas.models import DailyUsage
 
@@ -25,6 +26,8 @@ class WorkerLine:
     worker: GpuWorker
     is_fresh: bool
     """Whether it gave a sign of life within its lease."""
+    refusal: str
+    """Why it takes no jobs although it lives; empty while it does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +58,14 @@ def get_dashboard(*, now: datetime) -> Dashboard:
     # Accounts of other zones are counted by the date in UTC: this is an overview, not an invoice.
     today = DailyUsage.objects.filter(day=quota_day(now, zone="UTC"))
     sums = today.aggregate(settled=Sum("settled"), reserved=Sum("reserved"))
+    beyond = workers_beyond_licence(now=now)
     return Dashboard(
         workers=[
-            WorkerLine(worker=worker, is_fresh=worker.is_fresh(now=now, lease_s=settings.LEASE_S))
+            WorkerLine(
+                worker=worker,
+                is_fresh=worker.is_fresh(now=now, lease_s=settings.LEASE_S),
+                refusal=beyond.get(worker.name, ""),
+            )
             for worker in GpuWorker.objects.order_by("name")
         ],
         open_jobs=_open_jobs(),

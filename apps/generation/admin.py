@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from apps.artifacts.admin import image_html
-from apps.audit.admin_bases import ReadOnlyAdmin
-from apps.generation.models import GenerationJob, GpuWorker
+from apps.audit.admin_bases import ActsAdmin, ReadOnlyAdmin, actor_of
+from apps.core import clock
+from apps.generation import devices
+from apps.generation.models import DedicatedDevice, GenerationJob, GpuWorker
 from apps.generation.selectors import list_artifacts
 
 TIMELINE = {
@@ -92,3 +98,28 @@ class GpuWorkerAdmin(ReadOnlyAdmin[GpuWorker]):
         )
         cells = format_html_join("", "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>", rows)
         return format_html("<table>{}</table>", cells) if cells else "none"
+
+
+@admin.register(DedicatedDevice)
+class DedicatedDeviceAdmin(ActsAdmin[DedicatedDevice]):
+    """Known workers are offered to choose from; an account without the entitlement is refused."""
+
+    list_display = ["worker", "account", "created_at"]
+    list_select_related = ["worker", "account"]
+    fields = ["worker", "account"]
+    actions = ["give_back"]
+
+    def has_change_permission(self, request: HttpRequest, obj: DedicatedDevice | None = None) -> bool:
+        """Another account means: given back, and kept anew."""
+        return False
+
+    def save_model(self, request: HttpRequest, obj: DedicatedDevice, form: Any, change: bool) -> None:
+        kept = devices.keep_device(
+            account=obj.account, worker=obj.worker, actor=actor_of(request), now=clock.now()
+        )
+        obj.pk = kept.pk
+
+    @admin.action(description="Give back: everybody's jobs may run there again", permissions=["view"])
+    def give_back(self, request: HttpRequest, kept: QuerySet[DedicatedDevice]) -> None:
+        for device in kept:
+            devices.give_device_back(device=device, actor=actor_of(request), now=clock.now())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -17,22 +18,28 @@ IMPORT_BODY_LIFETIME: Final = timedelta(days=7)
 
 
 def announce_end(job: GenerationJob, *, links_end_at: datetime, now: datetime) -> None:
-    """Part: the job's row has just been brought to a terminal state.
+    """Part: `announce_ends` of one job."""
+    announce_ends([(job, links_end_at)], now=now)
+
+
+def announce_ends(ends: Sequence[tuple[GenerationJob, datetime]], *, now: datetime) -> None:
+    """Part: each job's row has just been brought to a terminal state.
 
     A webhook becomes a delivery row in the very transaction that ends the job, so that it is neither lost
-    nor told of an end that was rolled back; `links_end_at` is when its body is forgotten.
+    nor told of an end that was rolled back. With each job comes when its body is forgotten.
     """
     require_transaction()
-    notify_changed(job.pk)
-    if job.webhook is not None:
-        queue_delivery(
-            account_id=job.account_id,
-            job_id=job.pk,
-            event=f"job.{job.state}",
-            target=Target.from_json(job.webhook),
-            expires_at=links_end_at,
-            now=now,
-        )
+    notify_changed(*(job.pk for job, _ in ends))
+    for job, links_end_at in ends:
+        if job.webhook is not None:
+            queue_delivery(
+                account_id=job.account_id,
+                job_id=job.pk,
+                event=f"job.{job.state}",
+                target=Target.from_json(job.webhook),
+                expires_at=links_end_at,
+                now=now,
+            )
 
 
 def import_webhook(wish: WebhookWish, *, account_id: int, track_id: str | int | None) -> dict[str, JsonValue]:

@@ -4,7 +4,7 @@ from apps.core.errors import DomainError
 
 
 class QueueFull(DomainError):
-    """The account has as many open jobs as its plan allows."""
+    """The account has as many open jobs as its plan allows, or the key as many as it may."""
 
     code = "queue_full"
     http_status = 429

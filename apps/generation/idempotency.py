@@ -7,17 +7,30 @@ every caller, the one that rendered it included, answers with what is stored.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
+from typing import Final
 
-from django.db import IntegrityError, transaction
+from django.db import connection
 
 from apps.core.db import require_transaction
 from apps.generation.errors import IdempotencyMismatch, InvalidIdempotencyKey
 from apps.generation.models import GenerationJob, IdempotencyRecord
 
 KEY_TTL = timedelta(hours=48)
+# In one order, so that of two submits with the same keys the second waits for the first, and never both.
+TAKE_SQL: Final = """
+INSERT INTO generation_idempotencyrecord (account_id, key, fingerprint, response_content_type, created_at)
+SELECT %(account)s, wanted.key, wanted.fingerprint, '', %(now)s
+  FROM unnest(%(keys)s::text[], %(fingerprints)s::text[]) AS wanted (key, fingerprint)
+    ON CONFLICT (account_id, key) DO NOTHING RETURNING id, key
+"""
+BIND_SQL: Final = """
+UPDATE generation_idempotencyrecord AS record SET job_id = made.job_id
+  FROM unnest(%s::bigint[], %s::bigint[]) AS made (id, job_id) WHERE record.id = made.id
+"""
 USABLE_KEY = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?")
 
 
@@ -61,21 +74,49 @@ def take_key(*, account_id: int, claim: IdempotencyClaim, now: datetime) -> Idem
 
     A twin that is still undecided makes this wait for its commit or rollback.
     """
-    require_transaction()
-    try:
-        with transaction.atomic():
-            return IdempotencyRecord.objects.create(
-                account_id=account_id, key=claim.key, fingerprint=claim.fingerprint, created_at=now
-            )
-    except IntegrityError:
-        return None
+    return take_keys(account_id=account_id, claims=[claim], now=now)[0]
 
 
-def bind_job(*, record: IdempotencyRecord, job: GenerationJob) -> None:
-    """Part: say which job the key made."""
+def take_keys(
+    *, account_id: int, claims: Sequence[IdempotencyClaim], now: datetime
+) -> list[IdempotencyRecord | None]:
+    """`take_key` for several, in their order; one statement, which takes them in the order of the keys."""
     require_transaction()
-    record.job = job
-    record.save(update_fields=["job"])
+    if not claims:
+        return []
+    in_order = sorted(claims, key=lambda claim: claim.key)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            TAKE_SQL,
+            {
+                "account": account_id,
+                "keys": [claim.key for claim in in_order],
+                "fingerprints": [claim.fingerprint for claim in in_order],
+                "now": now,
+            },
+        )
+        taken = {key: pk for pk, key in cursor.fetchall()}
+    return [
+        IdempotencyRecord(
+            pk=taken[claim.key],
+            account_id=account_id,
+            key=claim.key,
+            fingerprint=claim.fingerprint,
+            created_at=now,
+        )
+        if claim.key in taken
+        else None
+        for claim in claims
+    ]
+
+
+def bind_jobs(*, records: Sequence[IdempotencyRecord], jobs: Sequence[GenerationJob]) -> None:
+    """Part: say which job each of the keys made."""
+    require_transaction()
+    if not records:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(BIND_SQL, [[record.pk for record in records], [job.pk for job in jobs]])
 
 
 def stored_response(record: IdempotencyRecord) -> StoredResponse | None:

@@ -46,6 +46,8 @@ class GenerationJob(models.Model):
     """Its place in the queue of its priority, lowest first; see `queueing.py`."""
     max_parallel = models.PositiveIntegerField(null=True)
     """How many of its account's jobs may run at once, by the plan; null is any number."""
+    key_max_parallel = models.PositiveIntegerField(null=True)
+    """How many of its key's jobs may run at once, as the key says; null is any number."""
     keep_days = models.PositiveIntegerField(null=True)
     """How long its images are kept, as the account chose; null is as long as this installation keeps any."""
     is_cancel_requested = models.BooleanField(default=False)
@@ -184,6 +186,24 @@ class GpuWorker(models.Model):
     def is_fresh(self, *, now: datetime, lease_s: float) -> bool:
         """Whether its last heartbeat is younger than a lease."""
         return (now - self.heartbeat_at).total_seconds() < lease_s
+
+
+class DedicatedDevice(models.Model):
+    """A device that is kept for one account: it runs nobody else's jobs, and theirs run nowhere else."""
+
+    worker = models.OneToOneField(
+        GpuWorker, on_delete=models.PROTECT, related_name="+", help_text="The device's worker."
+    )
+    account = models.ForeignKey("accounts.Account", on_delete=models.CASCADE, related_name="+")
+    created_at = models.DateTimeField(editable=False)
+
+    def __str__(self) -> str:
+        return f"{self.worker} for {self.account}"
+
+    @property
+    def ref(self) -> Ref:
+        """How the audit log names it."""
+        return Ref(kind="dedicated_device", id=self.pk, label=self.worker.name)
 
 
 class IdempotencyRecord(models.Model):

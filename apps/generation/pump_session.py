@@ -19,10 +19,12 @@ from apps.core.listen import Listener
 from apps.generation import lifecycle
 from apps.generation.adapters import entries_of
 from apps.generation.choices import JobState
+from apps.generation.claiming import claim_jobs
 from apps.generation.drain import is_draining
 from apps.generation.faults import Failure, unreadable_of
 from apps.generation.heartbeat import Heartbeat
 from apps.generation.image_requests import request_id_of
+from apps.generation.licensed import workers_beyond_licence
 from apps.generation.model_policies import ModelPolicies
 from apps.generation.models import GenerationJob
 from apps.generation.progress import ProgressBoard
@@ -77,6 +79,8 @@ class PumpSession:
         self.has_room = True
         """Whether more jobs may fit than at the last look: one has ended, or there were more than fitted."""
         self.suspect_waits = False
+        self.is_licensed = True
+        """Whether the licence covers this device; one that it does not takes nothing more."""
         self.drain_deadline: float | None = None
         self.is_restarting = False
         """Whether the operator wants a new process in this one's place."""
@@ -114,23 +118,24 @@ class PumpSession:
             lifecycle.reap_expired(actor=self.actor, now=now())
             self.suspect_waits = GenerationJob.objects.filter(state=JobState.QUEUED, crashes__gt=0).exists()
             self.policies.apply()
+            self.is_licensed = self.actor.label not in workers_beyond_licence(now=now())
             self.heartbeat.describe(info=self.engine.info())
         self._drop_lost_and_canceled(check_now="cancel" in messages)
         self.is_restarting = self.is_restarting or "restart" in messages
-        if not self.is_leaving:
+        if not self.is_leaving and self.is_licensed:
             self._claim()
 
     def _claim(self) -> None:
         """Take what fits. While a suspect waits nothing else is taken, so that it gets the engine alone."""
         if self.suspect_waits:
             if not self.running:
-                self._admit(lifecycle.claim_jobs(worker=self.actor.label, limit=1, now=now(), suspects=True))
+                self._admit(claim_jobs(worker=self.actor.label, limit=1, now=now(), suspects=True))
                 self.suspect_waits = bool(self.running)
                 self.has_room = not self.suspect_waits
             return
         room = self.engine.free_rows()
         if room > 0:
-            claimed = lifecycle.claim_jobs(worker=self.actor.label, limit=room, now=now())
+            claimed = claim_jobs(worker=self.actor.label, limit=room, now=now())
             self._admit(claimed)
             if len(claimed) == room:
                 self.has_room = True

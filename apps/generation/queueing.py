@@ -10,6 +10,9 @@ account keep their order; a higher priority goes first.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate
+
 from django.db import connection
 
 from apps.generation.choices import JobState
@@ -31,7 +34,12 @@ SELECT (SELECT MAX(queue_tag) FROM generation_generationjob
 
 
 def queue_tag(job: GenerationJob) -> float:
-    """The tag of a job that is about to be queued.
+    """`queue_tags` of one job."""
+    return queue_tags([job])[0]
+
+
+def queue_tags(jobs: Sequence[GenerationJob]) -> list[float]:
+    """The tags of jobs of one account and priority that are about to be queued, in this order.
 
     The caller's transaction holds the account's quota row, so that an account's submits come one by one.
     """
@@ -41,9 +49,11 @@ def queue_tag(job: GenerationJob) -> float:
             {
                 "queued": JobState.QUEUED,
                 "running": JobState.RUNNING,
-                "account": job.account_id,
-                "priority": job.priority,
+                "account": jobs[0].account_id,
+                "priority": jobs[0].priority,
             },
         )
         before, present = cursor.fetchone()
-    return float(max(before or 0.0, present)) + job.work_tflop / job.weight
+    tag = float(max(before or 0.0, present))
+    works = [job.work_tflop / job.weight for job in jobs]
+    return [tag + passed for passed in accumulate(works)]

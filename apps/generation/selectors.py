@@ -7,14 +7,15 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from django.conf import settings
-from django.db.models import Case, F, FloatField, Max, Q, QuerySet, Sum, When
+from django.db.models import Case, Count, Exists, F, FloatField, Max, Q, QuerySet, Sum, When
 from django.db.models.functions import Cast, Coalesce, Greatest, Least
 
 from apps.accounts.models import Account
+from apps.apikeys.models import ApiKey
 from apps.artifacts.models import Artifact
 from apps.core.errors import NotFound
 from apps.generation.choices import OPEN_STATES, JobState
-from apps.generation.models import GenerationJob, GpuWorker, JobPreview
+from apps.generation.models import DedicatedDevice, GenerationJob, GpuWorker, JobPreview
 from gpu_runtime.batching.queue_forecast import shared_finish_s
 
 # Largest id PostgreSQL's bigint holds; a longer number cannot name a job.
@@ -50,9 +51,26 @@ def access_job(*, account: Account, job_id: str | int) -> GenerationJob:
     raise NotFound(what="Request", id=text[:64])
 
 
-def count_open_jobs(*, account: Account) -> int:
-    """Jobs of the account that wait or run: what the plan's queue depth limits."""
-    return GenerationJob.objects.filter(account=account, state__in=OPEN_STATES).count()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenJobs:
+    """How many jobs wait or run, and how many of those run: of an account, and of one of its keys."""
+
+    open: int
+    running: int
+    keys_open: int
+    keys_running: int
+
+
+def count_open_jobs(*, account: Account, api_key: ApiKey) -> OpenJobs:
+    """What queue depths and limits of parallel jobs are about; one query."""
+    is_running, is_keys = Q(state=JobState.RUNNING), Q(api_key=api_key)
+    counts = GenerationJob.objects.filter(account=account, state__in=OPEN_STATES).aggregate(
+        open=Count("pk"),
+        running=Count("pk", filter=is_running),
+        keys_open=Count("pk", filter=is_keys),
+        keys_running=Count("pk", filter=is_running & is_keys),
+    )
+    return OpenJobs(**counts)
 
 
 def list_artifacts(job: GenerationJob) -> QuerySet[Artifact]:
@@ -80,7 +98,7 @@ def estimate_s(*, job: GenerationJob, now: datetime) -> float:
     """
     if job.is_terminal:
         return 0.0
-    speed = _speed(now)
+    speed = _speed(_workers_of(job, now))
     open_work = _open_work(job)
     above_s = sum(speed.seconds(left) for left in open_work if left.is_above)
     beside = [left for left in open_work if not left.is_above]
@@ -94,13 +112,15 @@ def estimate_new_s(*, job: GenerationJob, now: datetime) -> float:
     job.pk = MAX_ID
     queued_s = estimate_s(job=job, now=now)
     own = _Left(tflop=job.work_tflop, row_steps=job.progress_total)
-    return round(queued_s + _speed(now).seconds(own), 2)
+    return round(queued_s + _speed(_workers_of(job, now)).seconds(own), 2)
 
 
 def backlog_s(*, now: datetime) -> float:
     """Seconds of work that is accepted and not done, shared between the live workers."""
     left = GenerationJob.objects.filter(state__in=OPEN_STATES).aggregate(work=WORK_LEFT, steps=STEPS_LEFT)
-    return round(_speed(now).seconds(_Left(tflop=left["work"], row_steps=left["steps"])), 2)
+    return round(
+        _speed(fresh_workers(now=now)).seconds(_Left(tflop=left["work"], row_steps=left["steps"])), 2
+    )
 
 
 def count_open(*, account: Account) -> int:
@@ -112,7 +132,7 @@ def queue_position(job: GenerationJob) -> int:
     """How many queued jobs are claimed first; 0 for the next one and for jobs that are not queued."""
     if job.state != JobState.QUEUED:
         return 0
-    return GenerationJob.objects.filter(_goes_before(job), state=JobState.QUEUED).count()
+    return GenerationJob.objects.filter(_goes_before(job), _competing(job), state=JobState.QUEUED).count()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +149,7 @@ class _Left:
 
 @dataclass(frozen=True, slots=True)
 class _Speed:
-    """Of all live workers together."""
+    """Of some live workers together."""
 
     tflop_per_s: float
     """0 when none has measured anything."""
@@ -142,9 +162,24 @@ class _Speed:
         return left.row_steps * UNMEASURED_STEP_S / self.workers
 
 
-def _speed(now: datetime) -> _Speed:
+def _workers_of(job: GenerationJob, now: datetime) -> QuerySet[GpuWorker]:
+    """Live workers that may claim it: those kept for its account, or else those that are kept for nobody."""
+    kept = DedicatedDevice.objects.all()
+    is_shared = ~Q(pk__in=kept.values("worker")) & ~Exists(kept.filter(account_id=job.account_id))
+    is_own = Q(pk__in=kept.filter(account_id=job.account_id).values("worker"))
+    return fresh_workers(now=now).filter(is_own | is_shared)
+
+
+def _competing(job: GenerationJob) -> Q:
+    """Jobs that run where it may run."""
+    kept = DedicatedDevice.objects.all()
+    is_shared = ~Q(account_id__in=kept.values("account"))
+    return Q(account_id=job.account_id) | is_shared & ~Q(Exists(kept.filter(account_id=job.account_id)))
+
+
+def _speed(workers: QuerySet[GpuWorker]) -> _Speed:
     """Workers that have measured nothing are taken for as fast as the others are on average."""
-    measured = list(fresh_workers(now=now).values_list("tflop_per_s", flat=True))
+    measured = list(workers.values_list("tflop_per_s", flat=True))
     known = [speed for speed in measured if speed]
     together = sum(known) / len(known) * len(measured) if known else 0.0
     return _Speed(tflop_per_s=together, workers=max(1, len(measured)))
@@ -166,6 +201,7 @@ def _open_work(job: GenerationJob) -> list[_Left]:
     is_own_later = Q(account_id=job.account_id, state=JobState.QUEUED) & ~_goes_before(job) & ~Q(pk=job.pk)
     rows = (
         GenerationJob.objects.filter(above | beside)
+        .filter(_competing(job))
         .exclude(is_own_later)
         .annotate(is_above=Case(When(above, then=True), default=False))
         .values("account_id", "is_above")

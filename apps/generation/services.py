@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cache, partial
+from typing import TypeAlias
 
 from django.conf import settings
 from django.db import transaction
@@ -13,22 +15,23 @@ from apps.accounts.models import Account
 from apps.apikeys.errors import ApiKeyInvalid
 from apps.apikeys.models import ApiKey
 from apps.audit.refs import Ref
-from apps.audit.services import record
+from apps.audit.services import Happened, record, record_together
 from apps.catalog.models import CatalogEntry
 from apps.catalog.selectors import access_checkpoint
 from apps.core.errors import InvalidField
 from apps.generation.announcing import announce_end
 from apps.generation.channels import notify_cancel, notify_changed, notify_queued
 from apps.generation.checkpoints import checkpoint_defaults, require_able
-from apps.generation.choices import DENOISING_KINDS, OPEN_STATES, JobState
+from apps.generation.choices import DENOISING_KINDS, JobState
 from apps.generation.choosing import choose_entries
-from apps.generation.errors import CheckpointNotAllowed, NotCancelable, QueueFull
-from apps.generation.idempotency import IdempotencyClaim, bind_job, find_record, take_key
-from apps.generation.lifecycle import artifact_expiry
+from apps.generation.delivering import artifact_expiry
+from apps.generation.errors import CheckpointNotAllowed, NotCancelable
+from apps.generation.idempotency import IdempotencyClaim, bind_jobs, find_record, take_keys
 from apps.generation.models import GenerationJob
 from apps.generation.plan_rules import parallel_of, require_entitled, require_side
-from apps.generation.pricing import fund_job
-from apps.generation.queueing import queue_tag
+from apps.generation.pricing import fund_jobs
+from apps.generation.queue_room import require_queue_room
+from apps.generation.queueing import queue_tags
 from apps.generation.request import GenerationRequest
 from apps.generation.resolving import resolve
 from apps.generation.safety_policy import judge_prompt
@@ -42,8 +45,8 @@ from apps.quotas.months import present_weight
 from apps.quotas.services import reserve_calls
 from apps.webhooks.wishes import WebhookWish, require_permitted
 
-# What a caller over the queue limit is told to wait; the contract's own figure.
-QUEUE_RETRY_S = 30
+FindCheckpoint: TypeAlias = Callable[[str], CatalogEntry]
+"""By what callers name it; what is accepted together asks for each once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +101,8 @@ def submit_together(
     Either none has an idempotency claim or all have, made from one of the caller's: a twin that took the
     first has taken the others with it. Raises as `submit_generation`; a budget that refuses is told of.
     """
+    if not wanted:
+        return []
     try:
         return _submit(account, api_key, wanted, now)
     except BudgetExhausted as refusal:
@@ -112,26 +117,30 @@ def _submit(
     if not account.is_active:
         raise ApiKeyInvalid
     entitlements = get_entitlements(account=account)
-    jobs = [_job_of(account, api_key, each, entitlements, now) for each in wanted]
+    find = cache(partial(_checkpoint, account, api_key))
+    jobs = [_job_of(account, api_key, each, entitlements, find, now) for each in wanted]
     claims = [each.idempotency for each in wanted if each.idempotency is not None]
     with transaction.atomic(durable=True):
-        taken = [take_key(account_id=account.pk, claim=claim, now=now) for claim in claims]
+        taken = take_keys(account_id=account.pk, claims=claims, now=now)
         ours = [key_record for key_record in taken if key_record is not None]
         if len(ours) == len(claims):
-            for job in jobs:
-                _accept(job, account, entitlements, now)
-            for key_record, job in zip(ours, jobs[: len(ours)], strict=True):
-                bind_job(record=key_record, job=job)
+            _accept(jobs, account, api_key, entitlements, now)
+            bind_jobs(records=ours, jobs=jobs[: len(ours)])
             return jobs
         transaction.set_rollback(True)
     return [_job_of_twin(account=account, claim=claim) for claim in claims]
 
 
 def _job_of(
-    account: Account, api_key: ApiKey, wanted: Wanted, entitlements: Entitlements, now: datetime
+    account: Account,
+    api_key: ApiKey,
+    wanted: Wanted,
+    entitlements: Entitlements,
+    find: FindCheckpoint,
+    now: datetime,
 ) -> GenerationJob:
     """Unsaved. Raises as `submit_generation`, but for quota and queue."""
-    job = _new_job(account, api_key, wanted.request, entitlements, now)
+    job = _new_job(account, api_key, wanted.request, entitlements, find, now)
     job.client_options = dict(wanted.client_options)
     job.track_id = wanted.track_id
     if wanted.webhook is not None:
@@ -153,16 +162,14 @@ def job_for(
     Raises as `submit_generation`, but for quota, queue and money.
     """
     known = entitlements or get_entitlements(account)
-    return _new_job(account, api_key, request, known, now)
+    return _new_job(account, api_key, request, known, partial(_checkpoint, account, api_key), now)
 
 
-def _checkpoint(account: Account, api_key: ApiKey, request: GenerationRequest) -> CatalogEntry | None:
-    """None for kinds that denoise nothing. Raises as `submit_generation`."""
-    if request.kind not in DENOISING_KINDS:
-        return None
-    checkpoint = access_checkpoint(account=account, name=request.checkpoint)
+def _checkpoint(account: Account, api_key: ApiKey, name: str) -> CatalogEntry:
+    """One query. Raises as `submit_generation`."""
+    checkpoint = access_checkpoint(account=account, name=name)
     if not api_key.allows_checkpoint(checkpoint.name):
-        raise CheckpointNotAllowed(name=request.checkpoint)
+        raise CheckpointNotAllowed(name=name)
     return checkpoint
 
 
@@ -171,10 +178,12 @@ def _new_job(
     api_key: ApiKey,
     request: GenerationRequest,
     entitlements: Entitlements,
+    find: FindCheckpoint,
     now: datetime,
 ) -> GenerationJob:
     """The unsaved row. Raises as `submit_generation`, but for what depends on other jobs."""
-    checkpoint = _checkpoint(account, api_key, request)
+    # Kinds that denoise nothing have none.
+    checkpoint = find(request.checkpoint) if request.kind in DENOISING_KINDS else None
     require_entitled(entitlements, request, checkpoint)
     if checkpoint is not None:
         require_able(checkpoint, request)
@@ -197,6 +206,7 @@ def _new_job(
         weight=entitlements.weight,
         keep_days=entitlements.kept_days,
         max_parallel=parallel_of(entitlements),
+        key_max_parallel=api_key.max_parallel,
         work_tflop=work_tflop(checkpoint, resolved),
         progress_total=row_steps(resolved, checkpoint.family if checkpoint else ""),
         queued_at=now,
@@ -204,42 +214,43 @@ def _new_job(
     )
 
 
-def _accept(job: GenerationJob, account: Account, entitlements: Entitlements, now: datetime) -> None:
+def _accept(
+    jobs: Sequence[GenerationJob],
+    account: Account,
+    api_key: ApiKey,
+    entitlements: Entitlements,
+    now: datetime,
+) -> None:
     """Part: reserve, fund, insert, audit, ring the bell. The quota row's lock orders an account's submits."""
-    job.quota_day = reserve_calls(
+    quota_day = reserve_calls(
         account=account,
-        count=1,
+        count=len(jobs),
         limit=entitlements.calls_per_day,
         now=now,
-        api_key=job.api_key,
+        api_key=api_key,
         month_limit=entitlements.calls_per_month,
         is_month_counted=not isinstance(entitlements.fair_use_calls_per_month, Unlimited),
     )
-    job.weight = present_weight(account=account, entitlements=entitlements, now=now)
-    _require_queue_room(account, entitlements)
-    fund_job(job, account, entitlements, now=now)
-    job.queue_tag = queue_tag(job)
-    job.save(force_insert=True)
-    record(
+    weight = present_weight(account=account, entitlements=entitlements, now=now)
+    require_queue_room(account, entitlements, api_key, count=len(jobs))
+    for job in jobs:
+        job.quota_day, job.weight = quota_day, weight
+    fund_jobs(jobs, account, entitlements, now=now)
+    for job, tag in zip(jobs, queue_tags(jobs), strict=True):
+        job.queue_tag = tag
+    GenerationJob.objects.bulk_create(jobs)
+    record_together(
         "generation.job.submitted",
-        actor=job.api_key.ref if job.api_key is not None else account.ref,
-        subject=job.ref,
-        account_id=account.pk,
-        data={"kind": job.kind, "checkpoint": job.request["checkpoint"], "images": job.num_images},
+        [_submitted(job) for job in jobs],
+        actor=api_key.ref if api_key is not None else account.ref,
         now=now,
     )
     notify_queued()
 
 
-def _require_queue_room(account: Account, entitlements: Entitlements) -> None:
-    """Exact because the account's quota row is locked by this transaction, so its submits come one by one."""
-    if entitlements.queue_depth is Unlimited.UNLIMITED:
-        return
-    if (
-        GenerationJob.objects.filter(account=account, state__in=OPEN_STATES).count()
-        >= entitlements.queue_depth
-    ):
-        raise QueueFull(limit=entitlements.queue_depth, seconds=QUEUE_RETRY_S, retry_after_s=QUEUE_RETRY_S)
+def _submitted(job: GenerationJob) -> Happened:
+    data = {"kind": job.kind, "checkpoint": job.request["checkpoint"], "images": job.num_images}
+    return Happened(subject=job.ref, account_id=job.account_id, data=data)
 
 
 def _job_of_twin(*, account: Account, claim: IdempotencyClaim) -> GenerationJob:

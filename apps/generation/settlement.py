@@ -7,18 +7,20 @@ stop every worker that tries to end it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import date, datetime
 
 from apps.billing.choices import Source
-from apps.billing.funding import FundedJob, Funding, give_back, settle
+from apps.billing.funding import FundedJob, Funding, give_back, settle, settle_captures
 from apps.billing.ledger.errors import CaptureExceedsHold, HoldEnded, HoldMissing
-from apps.billing.services import record_usage
+from apps.billing.models import UsageEvent
+from apps.billing.services import record_usages
 from apps.generation.charges import Charge
 from apps.generation.models import GenerationJob
 from apps.quotas.errors import ReservationMissing
-from apps.quotas.services import release_calls, settle_calls
+from apps.quotas.services import release_calls, settle_calls_together
 
 log = logging.getLogger(__name__)
 
@@ -32,29 +34,50 @@ def release_reservation(job: GenerationJob, *, now: datetime) -> None:
     _end_funding(job, give_back, now)
 
 
-def charge(job: GenerationJob, taken: Charge, *, now: datetime) -> None:
-    """Part: the job delivered all its images: its call counts and one usage event says what it was.
+def charge_together(taken: Sequence[tuple[GenerationJob, Charge]], *, now: datetime) -> None:
+    """Part: the jobs delivered all their images: each one's call counts and a usage event says what it was.
 
-    Its price is the one that was said when it was accepted, for just these images: by the price book that
-    was in effect then.
+    Their prices are those that were said when they were accepted, for just these images: by the price book
+    that was in effect then. Rows are taken in one order: days, allowances, ledger, usage; each in the order
+    of the accounts.
     """
-    try:
-        settle_calls(account_id=job.account_id, day=job.quota_day, count=taken.calls)
-    except ReservationMissing:
-        _report_missing(job)
-    _end_funding(job, settle, now)
-    record_usage(
+    calls: Counter[tuple[int, date]] = Counter()
+    for job, charge in taken:
+        calls[job.account_id, job.quota_day] += charge.calls
+    missing = settle_calls_together(calls)
+    jobs = [job for job, _ in taken]
+    for job in jobs:
+        if (job.account_id, job.quota_day) in missing:
+            _report_missing(job)
+    _settle_all(jobs, now)
+    record_usages([_usage_of(job, charge, now) for job, charge in taken])
+
+
+def _settle_all(jobs: Sequence[GenerationJob], now: datetime) -> None:
+    """Those that an allowance pays for first, then those that money is held for."""
+    funded = {job.pk: _funded(job) for job in jobs}
+    for job in sorted(jobs, key=lambda job: (job.account_id, job.funding, job.funding_period or date.min)):
+        if not job.price_micro:
+            _end_funding(job, settle, now)
+    captured = settle_captures(funded.values(), now=now)
+    for job in sorted(jobs, key=lambda job: (job.account_id, job.pk)):
+        if job.price_micro and job.pk not in captured:
+            _end_funding(job, settle, now)
+
+
+def _usage_of(job: GenerationJob, charge: Charge, now: datetime) -> UsageEvent:
+    return UsageEvent(
         job_id=job.pk,
         account_id=job.account_id,
         api_key_id=job.api_key_id,
         day=job.quota_day,
-        **asdict(taken),
+        **asdict(charge),
         checkpoint=job.request["checkpoint"],
         kind=job.kind,
         funding=Source(job.funding),
         price_micro=job.price_micro,
         price_book_version=job.price_book_version,
-        now=now,
+        at=now,
     )
 
 
@@ -70,19 +93,22 @@ def funding_of(job: GenerationJob) -> Funding:
 
 def _end_funding(job: GenerationJob, end: Callable[..., None], now: datetime) -> None:
     """`end` is what becomes of it: settled or given back."""
-    funded = FundedJob(
+    try:
+        end(_funded(job), now=now)
+    except ReservationMissing:
+        _report_missing(job)
+    except (HoldMissing, HoldEnded, CaptureExceedsHold) as fault:
+        log.error("job %d: %s; see `manage.py invariants`", job.pk, fault)
+
+
+def _funded(job: GenerationJob) -> FundedJob:
+    return FundedJob(
         job_id=job.pk,
         account_id=job.account_id,
         api_key_id=job.api_key_id,
         day=job.quota_day,
         funding=funding_of(job),
     )
-    try:
-        end(funded, now=now)
-    except ReservationMissing:
-        _report_missing(job)
-    except (HoldMissing, HoldEnded, CaptureExceedsHold) as fault:
-        log.error("job %d: %s; see `manage.py invariants`", job.pk, fault)
 
 
 def _report_missing(job: GenerationJob) -> None:

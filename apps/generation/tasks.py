@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from apps.audit.refs import Ref
 from apps.core.clock import now
-from apps.generation import idempotency, late_holds, lifecycle, picture_store, usage_rollup
+from apps.generation import devices, idempotency, late_holds, lifecycle, picture_store, usage_rollup
 from apps.generation.doorbell import ring
 from apps.generation.drain import is_draining
 from apps.generation.pump import run_pump
@@ -28,6 +28,11 @@ def reap() -> int:
 def end_late_holds() -> int:
     """Money that is still held for jobs which have ended."""
     return late_holds.end_late_holds(actor=HOUSEKEEPING, now=now())
+
+
+def give_back_devices() -> int:
+    """Devices that were kept for accounts whose contract has ended."""
+    return devices.give_back_unentitled(actor=HOUSEKEEPING, now=now())
 
 
 def count_uses() -> int:

@@ -35,6 +35,7 @@ from apps.payments.models import (
     StripePrice,
     StripeSettings,
 )
+from apps.payments.modes import describe_other_mode
 
 CHANGE = "admin:payments_stripesettings_change"
 BODY_CHARS = 20_000
@@ -77,10 +78,18 @@ class StripeSettingsAdmin(ActsAdmin[StripeSettings]):
         "has_secret_key",
         "has_webhook_secret",
         "is_live",
+        "before_another_mode",
         "tested_at",
         "test_result",
     ]
-    readonly_fields = ["has_secret_key", "has_webhook_secret", "is_live", "tested_at", "test_result"]
+    readonly_fields = [
+        "has_secret_key",
+        "has_webhook_secret",
+        "is_live",
+        "before_another_mode",
+        "tested_at",
+        "test_result",
+    ]
     change_form_template = "console/stripe_settings.html"
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -119,6 +128,12 @@ class StripeSettingsAdmin(ActsAdmin[StripeSettings]):
             now=clock.now(),
         )
         obj.pk = saved.pk
+
+    @admin.display(description="Test and live mode")
+    def before_another_mode(self, row: StripeSettings) -> str:
+        """What stands in the way of the present key, or else of a key of the other mode."""
+        present = describe_other_mode(is_live=row.is_live)
+        return present or describe_other_mode(is_live=not row.is_live) or "No customers in either mode yet."
 
     @admin.display(boolean=True)
     def has_secret_key(self, row: StripeSettings) -> bool:

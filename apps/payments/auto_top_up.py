@@ -91,14 +91,14 @@ def run_auto_top_ups(*, now: datetime) -> int:
     except PaymentsNotConfigured:
         return 0
     for wish in AutoTopUp.objects.filter(is_on=True, account__is_active=True).select_related("account"):
-        _begin_if_needed(wish, now=now)
+        _begin_if_needed(wish, is_live=api.config.is_live, now=now)
     waiting = Payment.objects.filter(
         kind=PaymentKind.AUTO_TOP_UP, state=SendState.WAITING, due_at__lte=now
     ).select_related("account")
     return sum(_send(api, payment, now=now) for payment in waiting.order_by("due_at")[:BATCH])
 
 
-def _begin_if_needed(wish: AutoTopUp, *, now: datetime) -> None:
+def _begin_if_needed(wish: AutoTopUp, *, is_live: bool, now: datetime) -> None:
     """The row that decides who of two does it, and that survives a crash before Stripe has answered."""
     if wish.tried_at is not None and wish.failures and now - wish.tried_at < REST_AFTER_FAILURE:
         return
@@ -111,6 +111,7 @@ def _begin_if_needed(wish: AutoTopUp, *, now: datetime) -> None:
             payment = Payment.objects.create(
                 account=wish.account,
                 kind=PaymentKind.AUTO_TOP_UP,
+                is_live=is_live,
                 net_micro=wish.amount_micro,
                 due_at=now,
                 created_at=now,
@@ -149,7 +150,7 @@ def _send(api: StripeApi, payment: Payment, *, now: datetime) -> bool:
     try:
         with one_at_a_time(payment.account_id):
             seen = _ask(api, payment, card, now=now)
-            write_top_up(seen, account=payment.account, now=now)
+            write_top_up(seen, row=card.customer, now=now)
     except (CardDeclined, PaymentRefused) as refusal:
         _fail(payment, str(refusal), now=now)
         return False
@@ -174,9 +175,9 @@ def _end_unwanted(api: StripeApi, payment: Payment, *, was_tried: bool, now: dat
         customer = StripeCustomer.objects.filter(account=payment.account_id).first()
         try:
             with one_at_a_time(payment.account_id):
-                seen = _find_made(api, payment, (customer and customer.customer_id) or "")
-                if seen is not None:
-                    write_top_up(seen, account=payment.account, now=now)
+                seen = _find_made(api, payment, customer.customer_id or "") if customer else None
+                if seen is not None and customer is not None:
+                    write_top_up(seen, row=customer, now=now)
         except DomainError as failure:
             note_failure(payment, str(failure))
             return False

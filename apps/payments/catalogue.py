@@ -9,7 +9,7 @@ from django.db import transaction
 
 from apps.audit import services as audit
 from apps.audit.refs import Ref
-from apps.billing.money import to_cents
+from apps.billing.money import format_usd, to_cents
 from apps.core.errors import Conflict
 from apps.payments.calls.catalogue import (
     PriceSeen,
@@ -35,41 +35,44 @@ class SyncedPlan:
     is_new: bool
 
 
-def lookup_key_of(plan: Plan) -> str:
-    """What the price of the plan as it is now is called at Stripe."""
-    return f"darkroom-{plan.code}-{plan.price_micro}"
+def lookup_key_of(plan: Plan, amount_micro: int) -> str:
+    """What a price of the plan is called at Stripe: what all pay, or what an account's contract says."""
+    return f"darkroom-{plan.code}-{amount_micro}"
 
 
-def ensure_price(api: StripeApi, *, plan: Plan, now: datetime) -> StripePrice:
-    """The plan's price at Stripe, made there if need be.
+def ensure_price(api: StripeApi, *, plan: Plan, amount_micro: int, now: datetime) -> StripePrice:
+    """The plan's price of `amount_micro` a month at Stripe, made there if need be.
 
-    Raises Conflict for a plan that is free, or whose price is not in whole cents.
+    Raises Conflict for nothing, and for an amount that is not in whole cents.
     """
-    lookup_key = lookup_key_of(plan)
+    lookup_key = lookup_key_of(plan, amount_micro)
     row = StripePrice.objects.filter(lookup_key=lookup_key, is_live=api.config.is_live).first()
     if row is not None:
         return row
-    cents, remainder = to_cents(plan.price_micro)
+    cents, remainder = to_cents(amount_micro)
     if cents <= 0 or remainder:
-        raise Conflict(problem=f"The plan {plan.name} has no price in whole cents to be paid by card.")
+        raise Conflict(
+            problem=f"The price of {plan.name} for this account, {format_usd(amount_micro)}, cannot be paid "
+            "by card; ask whoever runs this service to set the plan for you."
+        )
     seen = find_price(api, lookup_key)
     if seen is None:
         product_id = ensure_product(api, product_id=f"darkroom-{plan.code}", name=plan.name)
         seen = create_monthly_price(
             api, product_id=product_id, lookup_key=lookup_key, cents=cents, plan_code=plan.code
         )
-    return _remember(seen, plan=plan, is_live=api.config.is_live, now=now)
+    return _remember(seen, plan=plan, amount_micro=amount_micro, is_live=api.config.is_live, now=now)
 
 
-def _remember(seen: PriceSeen, *, plan: Plan, is_live: bool, now: datetime) -> StripePrice:
+def _remember(seen: PriceSeen, *, plan: Plan, amount_micro: int, is_live: bool, now: datetime) -> StripePrice:
     row, _ = StripePrice.objects.get_or_create(
-        lookup_key=lookup_key_of(plan),
+        lookup_key=lookup_key_of(plan, amount_micro),
         is_live=is_live,
         defaults={
             "plan": plan,
             "price_id": seen.id,
             "product_id": seen.product_id,
-            "amount_micro": plan.price_micro,
+            "amount_micro": amount_micro,
             "created_at": now,
         },
     )
@@ -87,7 +90,7 @@ def sync_plans(api: StripeApi, *, actor: Ref, now: datetime) -> list[SyncedPlan]
     synced = []
     for plan in Plan.objects.filter(price_micro__gt=0, archived_at=None, is_public=True):
         known = set(StripePrice.objects.values_list("price_id", flat=True))
-        price = ensure_price(api, plan=plan, now=now)
+        price = ensure_price(api, plan=plan, amount_micro=plan.price_micro, now=now)
         is_new = price.price_id not in known
         synced.append(SyncedPlan(plan_code=plan.code, price_id=price.price_id, is_new=is_new))
     metered = metered_price(api)

@@ -1,4 +1,4 @@
-"""Sending customers to Stripe's pages: to buy a plan, to fill the wallet, to put a card on file."""
+"""Sending customers to Stripe's pages: to fill the wallet, to put a card on file."""
 
 from __future__ import annotations
 
@@ -16,105 +16,24 @@ from apps.audit.refs import Ref
 from apps.billing.invoices.selectors import is_invoiced
 from apps.billing.money import MICRO_PER_CENT, MICRO_PER_USD, format_usd, to_cents
 from apps.core.errors import Conflict, InvalidField
-from apps.payments.calls.catalogue import find_promotion_code
 from apps.payments.calls.sessions import (
     card_session,
     create_portal_session,
     create_session,
-    expire_session,
-    plan_session,
     top_up_session,
 )
-from apps.payments.catalogue import ensure_price
-from apps.payments.choices import UNFINISHED_CHECKOUTS, CheckoutKind, CheckoutState
+from apps.payments.choices import CheckoutKind, CheckoutState
 from apps.payments.connection import open_api
 from apps.payments.customers import ensure_customer, one_at_a_time
-from apps.payments.errors import PaymentRefused
 from apps.payments.models import Checkout
 from apps.payments.results import Redirect
 from apps.payments.stripe_api import StripeApi
-from apps.payments.subscribed import find_open_subscription, trial_days_for
 from apps.payments.tokens import require_token
-from apps.plans.models import Plan
 
 MIN_TOP_UP_MICRO: Final = 5 * MICRO_PER_USD
 MAX_TOP_UP_MICRO: Final = 10_000 * MICRO_PER_USD
 WhatToBuy = Callable[[StripeApi, Checkout], Mapping[str, Any]]
 """Stripe's parameters (Any) for a visit."""
-
-
-def start_plan_checkout(
-    *,
-    account: Account,
-    plan: Plan,
-    actor: Ref,
-    token: str,
-    success_url: str,
-    cancel_url: str,
-    now: datetime,
-    promotion_code: str = "",
-) -> Redirect:
-    """A visit to Stripe that subscribes to `plan`. Two clicks, and two tabs, are one visit.
-
-    Raises Conflict when the account has a plan that Stripe bills already (`change_plan` is for that) or the
-    plan is not for sale, InvalidField, and what Stripe's calls raise.
-    """
-    api = open_api()
-    if plan.archived_at is not None or not plan.is_public or plan.price_micro <= 0:
-        raise Conflict(problem=f"The plan {plan.name} is not for sale.")
-    code_id = _promotion(api, promotion_code)
-    with one_at_a_time(account.pk):
-        if find_open_subscription(account) is not None:
-            raise Conflict(problem="This account pays for a plan already; change that one.")
-        price = ensure_price(api, plan=plan, now=now)
-        _settle_other_tabs(api, account=account, plan=plan, token=token, now=now)
-
-        def what(api: StripeApi, checkout: Checkout) -> Mapping[str, Any]:
-            return plan_session(
-                price_id=price.price_id,
-                key=checkout.key,
-                trial_days=trial_days_for(account=account, plan=plan),
-                promotion_code_id=code_id,
-                is_tax_on=api.config.is_tax_on,
-            )
-
-        draft = Checkout(account=account, token=token, kind=CheckoutKind.PLAN, plan=plan, created_at=now)
-        return _visit(api, draft, what, urls=(success_url, cancel_url), actor=actor, now=now)
-
-
-def _promotion(api: StripeApi, code: str) -> str | None:
-    if not code:
-        return None
-    found = find_promotion_code(api, code.strip()[:100])
-    if found is None:
-        raise InvalidField(field="promotion_code", problem="is unknown or has expired")
-    return found
-
-
-def _settle_other_tabs(api: StripeApi, *, account: Account, plan: Plan, token: str, now: datetime) -> None:
-    """An unfinished visit for another plan ends; one for the same plan is taken over under our token."""
-    unfinished = Checkout.objects.filter(
-        account=account, kind=CheckoutKind.PLAN, state__in=UNFINISHED_CHECKOUTS
-    ).exclude(token=token)
-    for other in unfinished:
-        if other.plan_id == plan.pk and not Checkout.objects.filter(account=account, token=token).exists():
-            Checkout.objects.filter(pk=other.pk).update(token=token)
-            continue
-        _expire(api, other, now=now)
-
-
-def _expire(api: StripeApi, checkout: Checkout, *, now: datetime) -> None:
-    """Raises Conflict for a visit that has just been paid."""
-    if checkout.session_id:
-        try:
-            expire_session(api, checkout.session_id)
-        except PaymentRefused as refusal:
-            raise Conflict(
-                problem="Another window has just bought a plan; wait a moment and reload this page."
-            ) from refusal
-    Checkout.objects.filter(pk=checkout.pk, state__in=UNFINISHED_CHECKOUTS).update(
-        state=CheckoutState.EXPIRED, ended_at=now
-    )
 
 
 def start_top_up(
@@ -127,7 +46,8 @@ def start_top_up(
     cancel_url: str,
     now: datetime,
 ) -> Redirect:
-    """A visit to Stripe that fills the wallet. Two clicks are one visit. Raises as `start_plan_checkout`.
+    """A visit to Stripe that fills the wallet. Two clicks are one visit. Raises
+    InvalidField, Conflict, and what Stripe's calls raise.
 
     No tax is added: credit is not a supply yet, it is taxed by what it is spent on.
     """
@@ -142,7 +62,7 @@ def start_top_up(
         draft = Checkout(
             account=account, token=token, kind=CheckoutKind.TOP_UP, amount_micro=amount_micro, created_at=now
         )
-        return _visit(api, draft, what, urls=(success_url, cancel_url), actor=actor, now=now)
+        return visit(api, draft, what, urls=(success_url, cancel_url), actor=actor, now=now)
 
 
 def require_top_up(amount_micro: int, *, field: str = "amount") -> None:
@@ -168,15 +88,16 @@ def start_card_setup(
 
     with one_at_a_time(account.pk):
         draft = Checkout(account=account, token=token, kind=CheckoutKind.CARD, created_at=now)
-        return _visit(api, draft, what, urls=(success_url, cancel_url), actor=actor, now=now)
+        return visit(api, draft, what, urls=(success_url, cancel_url), actor=actor, now=now)
 
 
-def _visit(
+def visit(
     api: StripeApi, draft: Checkout, what: WhatToBuy, *, urls: tuple[str, str], actor: Ref, now: datetime
 ) -> Redirect:
     """The visit of a token: begun, gone on with after a crash, or the one that is open."""
     for field, url in zip(("success_url", "cancel_url"), urls, strict=True):
         _require_own_url(url, field=field)
+    draft.is_live = api.config.is_live
     checkout = _claim_token(draft, actor=actor, now=now)
     if checkout.state in (CheckoutState.COMPLETE, CheckoutState.EXPIRED):
         raise Conflict(problem="This form has been used; reload the page to start again.")

@@ -31,6 +31,7 @@ class PaymentKind(models.TextChoices):
     TOP_UP = "top_up", "wallet top-up"
     AUTO_TOP_UP = "auto_top_up", "automatic top-up"
     SUBSCRIPTION = "subscription", "subscription"
+    USAGE = "usage", "usage, paid as it goes"
 
 
 TOP_UPS = frozenset({PaymentKind.TOP_UP, PaymentKind.AUTO_TOP_UP})

@@ -14,11 +14,12 @@ from django.db import transaction
 from apps.audit import services as audit
 from apps.audit.refs import Ref
 from apps.core.errors import DomainError, InvalidField
+from apps.core.sealing import SealBroken, seal, unseal
 from apps.payments.calls.customers import describe_account
 from apps.payments.errors import PaymentsNotConfigured
-from apps.payments.models import DEFAULT_API_BASE, THE_ROW, Card, StripeCustomer, StripeEvent, StripeSettings
+from apps.payments.models import DEFAULT_API_BASE, THE_ROW, StripeEvent, StripeSettings
+from apps.payments.modes import describe_other_mode, require_one_mode
 from apps.payments.results import PaymentsState
-from apps.payments.sealing import SealBroken, seal, unseal
 from apps.payments.stripe_api import StripeApi, StripeConfig
 
 KEY_PURPOSE = "key of Stripe"
@@ -72,8 +73,10 @@ def require_config() -> StripeConfig:
 
 
 def open_api() -> StripeApi:
-    """Raises PaymentsNotConfigured."""
-    return StripeApi(require_config())
+    """Raises PaymentsNotConfigured, and ModesMixed after a change of mode that was not finished."""
+    config = require_config()
+    require_one_mode(is_live=config.is_live)
+    return StripeApi(config)
 
 
 def payments_state() -> PaymentsState:
@@ -97,14 +100,15 @@ def save_settings(
 ) -> StripeSettings:
     """Replace the connection. None keeps a secret, "" removes it.
 
-    Changing between test and live forgets who accounts are at Stripe: the other mode does not know them.
-    Raises InvalidField.
+    Raises InvalidField, also for a key of the other mode while accounts are customers in the present one:
+    the other does not know them.
     """
     with transaction.atomic(durable=True):
         row = StripeSettings.objects.select_for_update().filter(pk=THE_ROW).first() or _row_of_environment()
-        was_live, was_configured = row.is_live, bool(row.secret_key_sealed)
         if secret_key is not None:
             row.is_live = _require_key(secret_key, row.is_live)
+            if secret_key:
+                _require_no_other_mode(is_live=row.is_live)
             row.secret_key_sealed = seal(secret_key, purpose=KEY_PURPOSE)
         if webhook_secret is not None:
             row.webhook_secret_sealed = seal(_require_webhook_secret(webhook_secret), purpose=WEBHOOK_PURPOSE)
@@ -112,8 +116,6 @@ def save_settings(
         row.api_base = require_api_base(api_base, is_live=row.is_live)
         row.updated_at, row.tested_at, row.test_result = now, None, ""
         row.save()
-        if was_configured and was_live != row.is_live:
-            _forget_other_mode()
         audit.record(
             "payments.settings.changed",
             actor=actor,
@@ -144,9 +146,11 @@ def _row_of_environment() -> StripeSettings:
     )
 
 
-def _forget_other_mode() -> None:
-    Card.objects.all().delete()
-    StripeCustomer.objects.all().delete()
+def _require_no_other_mode(*, is_live: bool) -> None:
+    """Raises InvalidField."""
+    problem = describe_other_mode(is_live=is_live)
+    if problem:
+        raise InvalidField(field="secret_key", problem=f"is of Stripe's other mode. {problem}")
 
 
 def _require_key(key: str, is_live: bool) -> bool:
@@ -196,6 +200,9 @@ def try_connection(*, actor: Ref, now: datetime) -> str:
 def _try_api() -> str:
     try:
         api = StripeApi(_config_or_refusal())
+        problem = describe_other_mode(is_live=api.config.is_live)
+        if problem:
+            return problem
         mode = describe_account(api)
     except SealBroken as error:
         return str(error)

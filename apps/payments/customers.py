@@ -49,7 +49,8 @@ def one_at_a_time(account_id: int) -> Iterator[None]:
 
 def ensure_customer(api: StripeApi, *, account: Account, now: datetime) -> StripeCustomer:
     """The account's customer, made at Stripe if there is none. Harmless twice at once, and after a crash."""
-    row, _ = StripeCustomer.objects.get_or_create(account=account, defaults={"created_at": now})
+    fresh = {"created_at": now, "is_live": api.config.is_live}
+    row, _ = StripeCustomer.objects.get_or_create(account=account, defaults=fresh)
     if row.customer_id is not None and not row.is_deleted:
         return row
     if row.is_deleted:
@@ -80,7 +81,7 @@ def _begin_again(row: StripeCustomer, *, now: datetime) -> StripeCustomer:
     with transaction.atomic(durable=True):
         StripeCustomer.objects.select_for_update().filter(pk=row.pk, is_deleted=True).delete()
         fresh, _ = StripeCustomer.objects.get_or_create(
-            account_id=row.account_id, defaults={"created_at": now}
+            account_id=row.account_id, defaults={"created_at": now, "is_live": row.is_live}
         )
     return fresh
 

@@ -13,6 +13,13 @@ class PaymentsNotConfigured(DomainError):
     message = "Payments are not set up on this installation; ask its operator."
 
 
+class ModesMixed(PaymentsNotConfigured):
+    """The key is of one mode of Stripe and customers here are of the other."""
+
+    code = "payments_modes_mixed"
+    message = "Payments are being moved between two modes; ask this installation's operator."
+
+
 class PaymentsUnavailable(DomainError):
     """Stripe did not answer, or not in a way that means anything. Trying again is safe."""
 

@@ -15,12 +15,13 @@ from apps.payments.calls.customers import find_setup_metadata
 from apps.payments.calls.money import find_intent
 from apps.payments.calls.sessions import own_key
 from apps.payments.customers import find_customer_row, one_at_a_time
+from apps.payments.dispute_syncing import sync_dispute
 from apps.payments.events import Message
 from apps.payments.invoicing import sync_invoice
 from apps.payments.mailing import tell_billing, tell_operators
 from apps.payments.models import Card, Checkout, Payment, StripeCustomer
 from apps.payments.pay_as_you_go import begin, follow_cards
-from apps.payments.refund_syncing import sync_dispute, sync_refunds
+from apps.payments.refund_syncing import sync_refunds
 from apps.payments.stripe_api import StripeApi
 from apps.payments.syncing import sync_checkout, sync_intent, sync_subscription
 

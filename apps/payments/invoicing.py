@@ -31,19 +31,20 @@ def sync_invoice(
     if seen is None:
         return None
     with transaction.atomic(durable=True):
-        _mirror(seen, account_id=row.account_id)
+        _mirror(seen, row)
         if seen.subscription_metadata.get(PURPOSE) == PAYG_PURPOSE:
-            _book_usage(seen, account_id=row.account_id, now=now)
+            _book_usage(seen, row, now=now)
         else:
-            _book_plan(seen, account_id=row.account_id, now=now)
+            _book_plan(seen, row, now=now)
     return seen
 
 
-def _mirror(seen: InvoiceSeen, *, account_id: int) -> None:
+def _mirror(seen: InvoiceSeen, row: StripeCustomer) -> None:
     StripeInvoice.objects.update_or_create(
         invoice_id=seen.id,
         defaults={
-            "account_id": account_id,
+            "account_id": row.account_id,
+            "is_live": row.is_live,
             "number": seen.number,
             "status": seen.status,
             "subscription_id": seen.subscription_id,
@@ -59,39 +60,46 @@ def _mirror(seen: InvoiceSeen, *, account_id: int) -> None:
     )
 
 
-def _book_plan(seen: InvoiceSeen, *, account_id: int, now: datetime) -> None:
+def _book_plan(seen: InvoiceSeen, row: StripeCustomer, *, now: datetime) -> None:
     """What was paid for a plan: revenue, and tax that is not ours. Nothing for an invoice of 0."""
     if seen.status != "paid" or seen.paid_micro <= 0:
         return
-    tax_micro = min(seen.tax_micro, seen.paid_micro)
-    net_micro = seen.paid_micro - tax_micro
-    _, is_new = Payment.objects.get_or_create(
-        invoice_id=seen.id,
-        defaults={
-            "account_id": account_id,
-            "kind": PaymentKind.SUBSCRIPTION,
-            "state": SendState.SENT,
-            "intent_id": seen.intent_id or None,
-            "subscription_id": seen.subscription_id,
-            "net_micro": net_micro,
-            "tax_micro": tax_micro,
-            "due_at": now,
-            "created_at": seen.created,
-            "paid_at": seen.paid_at or seen.created,
-        },
-    )
-    if is_new and net_micro:
+    payment, is_new = _note_payment(seen, row, kind=PaymentKind.SUBSCRIPTION, now=now)
+    if is_new and payment.net_micro:
         receive_payment(
-            account_id=account_id,
-            net_micro=net_micro,
-            tax_micro=tax_micro,
+            account_id=row.account_id,
+            net_micro=payment.net_micro,
+            tax_micro=payment.tax_micro,
             key=f"payment:{seen.id}",
             memo=f"invoice {seen.number}",
             now=now,
         )
 
 
-def _book_usage(seen: InvoiceSeen, *, account_id: int, now: datetime) -> None:
+def _note_payment(
+    seen: InvoiceSeen, row: StripeCustomer, *, kind: PaymentKind, now: datetime
+) -> tuple[Payment, bool]:
+    """Part: the row of what was paid, which refunds and disputes are about; whether it is new."""
+    tax_micro = min(seen.tax_micro, seen.paid_micro)
+    return Payment.objects.get_or_create(
+        invoice_id=seen.id,
+        defaults={
+            "account_id": row.account_id,
+            "is_live": row.is_live,
+            "kind": kind,
+            "state": SendState.SENT,
+            "intent_id": seen.intent_id or None,
+            "subscription_id": seen.subscription_id,
+            "net_micro": seen.paid_micro - tax_micro,
+            "tax_micro": tax_micro,
+            "due_at": now,
+            "created_at": seen.created,
+            "paid_at": seen.paid_at or seen.created,
+        },
+    )
+
+
+def _book_usage(seen: InvoiceSeen, row: StripeCustomer, *, now: datetime) -> None:
     """Metered usage on an invoice: owed when it is due, settled when it is paid, unbilled when it is void.
 
     The meter counts micro-USD; what an invoice asks for is whole cents, and the difference is rounding.
@@ -99,33 +107,23 @@ def _book_usage(seen: InvoiceSeen, *, account_id: int, now: datetime) -> None:
     usage_micro = sum(line.quantity for line in seen.lines) * METERED_UNIT_MICRO
     if usage_micro <= 0:
         return
-    rounding_micro = sum(line.amount_micro for line in seen.lines) - usage_micro
-    bill_key = f"bill:{seen.id}"
+    owed = {
+        "account_id": row.account_id,
+        "amount_micro": usage_micro,
+        "tax_micro": seen.tax_micro,
+        "rounding_micro": sum(line.amount_micro for line in seen.lines) - usage_micro,
+    }
+    bill_key, memo = f"bill:{seen.id}", f"invoice {seen.number}"
     if seen.status in DUE:
-        bill_receivable(
-            account_id=account_id,
-            amount_micro=usage_micro,
-            tax_micro=seen.tax_micro,
-            rounding_micro=rounding_micro,
-            key=bill_key,
-            memo=f"invoice {seen.number}",
-            now=now,
-        )
+        bill_receivable(**owed, key=bill_key, memo=memo, now=now)
     if seen.status == "paid" and seen.paid_micro > 0:
+        _note_payment(seen, row, kind=PaymentKind.USAGE, now=now)
         pay_receivable(
-            account_id=account_id,
+            account_id=row.account_id,
             amount_micro=seen.paid_micro,
             key=f"paid:{seen.id}",
-            memo=f"invoice {seen.number}",
+            memo=memo,
             now=now,
         )
     if seen.status == "void" and LedgerEntry.objects.filter(key=bill_key).exists():
-        unbill_receivable(
-            account_id=account_id,
-            amount_micro=usage_micro,
-            tax_micro=seen.tax_micro,
-            rounding_micro=rounding_micro,
-            key=f"void:{seen.id}",
-            memo=f"invoice {seen.number} was voided",
-            now=now,
-        )
+        unbill_receivable(**owed, key=f"void:{seen.id}", memo=f"{memo} was voided", now=now)

@@ -43,6 +43,8 @@ WITH fresh AS MATERIALIZED (
                       AND customer.payg_subscription_id <> '')
        -- Its visit to Stripe began before anything could be billed to the card.
        AND EXISTS (SELECT FROM payments_checkout AS visit
+                     JOIN payments_stripecustomer AS visitor
+                       ON visitor.account_id = visit.account_id AND visitor.is_live = visit.is_live
                     WHERE visit.account_id = usage.account_id AND visit.kind = %(card)s
                       AND visit.state = %(complete)s AND visit.created_at <= usage.at)
        AND NOT EXISTS (SELECT FROM payments_meterbatch AS batch

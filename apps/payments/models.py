@@ -15,7 +15,7 @@ from apps.audit.refs import Ref
 from apps.payments.choices import UNFINISHED_CHECKOUTS, CheckoutKind, CheckoutState
 from apps.payments.message_models import MeterBatch, MeteredUsage, ReconcileReport, StripeEvent
 from apps.payments.money_models import Dispute, Payment, Refund, StripeInvoice
-from apps.plans.models import Plan
+from apps.plans.models import Plan, Redemption
 
 __all__ = [
     "AutoTopUp",
@@ -70,6 +70,9 @@ class StripeCustomer(models.Model):
     account = models.OneToOneField(Account, on_delete=models.PROTECT, related_name="+")
     key = models.UUIDField(default=uuid4, unique=True)
     customer_id = models.CharField(max_length=255, null=True, unique=True)
+    is_live = models.BooleanField(
+        default=False, db_default=False, help_text="Stripe's live mode; else its test mode."
+    )
     is_deleted = models.BooleanField(default=False, help_text="Deleted at Stripe, by whomever.")
     payg_subscription_id = models.CharField(max_length=255, blank=True)
     """The metered subscription that bills pay-as-you-go; empty while there is none."""
@@ -132,8 +135,13 @@ class Checkout(models.Model):
     token = models.CharField(max_length=64)
     key = models.UUIDField(default=uuid4, unique=True)
     kind = models.CharField(max_length=10, choices=CheckoutKind)
+    is_live = models.BooleanField(
+        default=False, db_default=False, help_text="Stripe's live mode; else its test mode."
+    )
     plan = models.ForeignKey(Plan, on_delete=models.PROTECT, null=True, related_name="+")
     amount_micro = models.PositiveBigIntegerField(null=True)
+    redemption = models.ForeignKey(Redemption, on_delete=models.SET_NULL, null=True, related_name="+")
+    """The coupon that it uses; given back when nobody pays."""
     state = models.CharField(max_length=10, choices=CheckoutState, default=CheckoutState.STARTING)
     session_id = models.CharField(max_length=255, null=True, unique=True)
     url = models.TextField(blank=True)

@@ -38,6 +38,9 @@ class Payment(Sendable):
 
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="+")
     kind = models.CharField(max_length=12, choices=PaymentKind)
+    is_live = models.BooleanField(
+        default=False, db_default=False, help_text="Stripe's live mode; else its test mode."
+    )
     intent_id = models.CharField(max_length=255, null=True, unique=True)
     """Null for an automatic top-up that Stripe has not answered, and invoices paid without a card."""
     invoice_id = models.CharField(max_length=255, null=True, unique=True)
@@ -144,6 +147,9 @@ class StripeInvoice(models.Model):
 
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="+")
     invoice_id = models.CharField(max_length=255, unique=True)
+    is_live = models.BooleanField(
+        default=False, db_default=False, help_text="Stripe's live mode; else its test mode."
+    )
     number = models.CharField(max_length=100, blank=True)
     status = models.CharField(max_length=20)
     subscription_id = models.CharField(max_length=255, blank=True)

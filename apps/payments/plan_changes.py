@@ -22,12 +22,13 @@ from apps.payments.stripe_api import StripeApi
 from apps.payments.subscribed import require_open_subscription
 from apps.payments.syncing import write_subscription
 from apps.plans.models import Plan
+from apps.plans.selectors import price_of
 
 ENDED = frozenset({"canceled", "incomplete_expired"})
 
 
 @contextmanager
-def _current(account: Account, *, now: datetime) -> Iterator[tuple[StripeApi, SubscriptionSeen]]:
+def current_subscription(account: Account, *, now: datetime) -> Iterator[tuple[StripeApi, SubscriptionSeen]]:
     """The subscription as Stripe has it, and nobody else changing it. Raises Conflict where there is none."""
     api = open_api()
     with one_at_a_time(account.pk):
@@ -43,18 +44,20 @@ def _current(account: Account, *, now: datetime) -> Iterator[tuple[StripeApi, Su
 def change_plan(*, account: Account, plan: Plan, actor: Ref, token: str, now: datetime) -> PlanChange:
     """To a dearer plan at once, the difference charged now; to a cheaper one when the period ends.
 
-    To the plan it has takes back a planned downgrade. Twice is once. Raises CardDeclined, and then nothing
-    has changed; Conflict for a plan that is not for sale, and for a subscription that is about to end.
+    Out of a trial, the dearer plan's first month begins and is charged now. Prices are the account's own,
+    by its contract. To the plan it has takes back a planned downgrade. Twice is once.
+
+    Raises CardDeclined, and then nothing has changed; Conflict for a plan that is not for sale, and for a
+    subscription that is about to end.
     """
     if plan.archived_at is not None or not plan.is_public or plan.price_micro <= 0:
         raise Conflict(problem=f"The plan {plan.name} is not for sale.")
-    with _current(account, now=now) as (api, seen):
+    with current_subscription(account, now=now) as (api, seen):
         if seen.cancel_at is not None:
             raise Conflict(problem="The plan was canceled; resume it before changing it.")
-        price = ensure_price(api, plan=plan, now=now)
-        change = _change(
-            api, seen, price_id=price.price_id, amount_micro=plan.price_micro, token=token, now=now
-        )
+        amount_micro = price_of(account=account, plan=plan, now=now)
+        price = ensure_price(api, plan=plan, amount_micro=amount_micro, now=now)
+        change = _change(api, seen, price_id=price.price_id, amount_micro=amount_micro, token=token, now=now)
         _write_again(api, seen, account=account, now=now)
         _record(
             "payments.plan.changed",
@@ -85,7 +88,7 @@ def _change(
 
 def cancel_plan(*, account: Account, actor: Ref, token: str, now: datetime) -> datetime:
     """End the plan with its period, which is paid for; returns when. Twice is once. Raises Conflict."""
-    with _current(account, now=now) as (api, seen):
+    with current_subscription(account, now=now) as (api, seen):
         ends_at = seen.cancel_at or seen.period_end
         if seen.cancel_at is None:
             if seen.schedule_id:
@@ -141,7 +144,7 @@ def _act(
     actor: Ref,
     now: datetime,
 ) -> None:
-    with _current(account, now=now) as (api, seen):
+    with current_subscription(account, now=now) as (api, seen):
         act(api, seen)
         _write_again(api, seen, account=account, now=now)
         _record(name, account, actor, {}, now)

@@ -24,7 +24,10 @@ def is_first_payment(payment: Payment) -> bool:
     A plan that could be taken back each time would cost nothing.
     """
     earlier = Payment.objects.filter(
-        kind=PaymentKind.SUBSCRIPTION, account=payment.account_id, paid_at__lt=payment.paid_at
+        kind=PaymentKind.SUBSCRIPTION,
+        account=payment.account_id,
+        is_live=payment.is_live,
+        paid_at__lt=payment.paid_at,
     )
     return payment.kind == PaymentKind.SUBSCRIPTION and not earlier.exists()
 

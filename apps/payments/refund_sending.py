@@ -12,7 +12,7 @@ from apps.core.errors import DomainError
 from apps.payments.calls.money import create_refund, list_refunds
 from apps.payments.calls.sessions import own_key
 from apps.payments.calls.subscriptions import cancel_now, find_subscription
-from apps.payments.choices import SendState
+from apps.payments.choices import PaymentKind, SendState
 from apps.payments.connection import open_api
 from apps.payments.errors import CardDeclined, PaymentRefused
 from apps.payments.models import Refund
@@ -71,7 +71,7 @@ def take_answer(api: StripeApi, refund: Refund, seen: RefundSeen, *, now: dateti
 def _end_plan(api: StripeApi, refund: Refund) -> None:
     """Who takes the first payment back has no plan any more; no further invoice follows."""
     subscription_id = refund.payment.subscription_id
-    if refund.payment.is_top_up or not subscription_id:
+    if refund.payment.kind != PaymentKind.SUBSCRIPTION or not subscription_id:
         return
     seen = find_subscription(api, subscription_id)
     if seen is not None and seen.status not in ("canceled", "incomplete_expired"):

@@ -1,4 +1,4 @@
-"""Refunds and disputes that Stripe tells of. What was done there has happened, and is booked as it is.
+"""Refunds that Stripe tells of. What was done there has happened, and is booked as it is.
 
 All money of the customer is written down first: what a wallet can give must not depend on the order of
 messages. Call within `one_at_a_time` of the account.
@@ -13,30 +13,26 @@ from django.db import transaction
 from apps.audit import services as audit
 from apps.audit.refs import SYSTEM
 from apps.billing.ledger.errors import InsufficientFunds
-from apps.billing.ledger.payments import dispute, dispute_won, refund_payment
+from apps.billing.ledger.payments import refund_payment
 from apps.billing.ledger.selectors import balances
 from apps.billing.ledger.services import refund_top_up
 from apps.core.db import require_transaction
-from apps.payments.calls.money import find_dispute, find_invoice_of_intent, list_intents, list_refunds
+from apps.payments.calls.money import find_invoice_of_intent, list_intents, list_refunds
 from apps.payments.calls.sessions import PURPOSE, own_key
 from apps.payments.choices import SendState
 from apps.payments.invoicing import sync_invoice
-from apps.payments.mailing import tell_operators
-from apps.payments.models import Dispute, Payment, Refund, StripeCustomer
+from apps.payments.models import Payment, Refund, StripeCustomer
 from apps.payments.refund_books import put_back, reserve, tax_share
 from apps.payments.refund_sending import FAILED, take_answer
-from apps.payments.seen import DisputeSeen, RefundSeen
+from apps.payments.seen import RefundSeen
 from apps.payments.stripe_api import StripeApi
 from apps.payments.syncing import TOP_UP_PURPOSES, write_top_up
 from apps.payments.top_up_switch import switch_off
 
-BANK_HAS_IT = frozenset({"needs_response", "under_review", "lost", "won"})
-"""States of a dispute in which the bank took the money; inquiries (`warning_...`) take none."""
-
 
 def sync_refunds(api: StripeApi, *, row: StripeCustomer, intent_id: str, now: datetime) -> None:
     """Every refund of one payment."""
-    payment = _payment_of_intent(api, row=row, intent_id=intent_id, now=now)
+    payment = find_payment(api, row=row, intent_id=intent_id, now=now)
     if payment is None:
         return
     for seen in sorted(list_refunds(api, intent_id), key=lambda each: (each.created, each.id)):
@@ -47,13 +43,11 @@ def sync_refunds(api: StripeApi, *, row: StripeCustomer, intent_id: str, now: da
             _write_foreign(payment, seen, now=now)
 
 
-def _payment_of_intent(
-    api: StripeApi, *, row: StripeCustomer, intent_id: str, now: datetime
-) -> Payment | None:
+def find_payment(api: StripeApi, *, row: StripeCustomer, intent_id: str, now: datetime) -> Payment | None:
     """The payment's row, after all that this customer has paid is written down; None for none of ours."""
     for seen in sorted(list_intents(api, row.customer_id or ""), key=lambda each: (each.created, each.id)):
         if seen.metadata.get(PURPOSE) in TOP_UP_PURPOSES:
-            write_top_up(seen, account=row.account, now=now)
+            write_top_up(seen, row=row, now=now)
     payment = Payment.objects.filter(intent_id=intent_id, account=row.account).first()
     if payment is not None:
         return payment
@@ -131,69 +125,5 @@ def _book_what_happened(refund: Refund, *, now: datetime) -> None:
             tax_micro=refund.tax_micro,
             key=f"{key}:lost" if payment.is_top_up else key,
             memo=memo,
-            now=now,
-        )
-
-
-def sync_dispute(api: StripeApi, *, row: StripeCustomer, dispute_id: str, now: datetime) -> None:
-    """What a bank took back, and gave again."""
-    seen = find_dispute(api, dispute_id)
-    if seen is None:
-        return
-    payment = _payment_of_intent(api, row=row, intent_id=seen.intent_id, now=now)
-    if payment is None:
-        return
-    with transaction.atomic(durable=True):
-        _mirror_dispute(payment, seen, now=now)
-        if seen.status in BANK_HAS_IT:
-            dispute(
-                account_id=payment.account_id,
-                amount_micro=seen.amount_micro,
-                key=f"dispute:{seen.id}",
-                memo=f"dispute: {seen.reason}",
-                of_top_up=payment.is_top_up,
-                now=now,
-            )
-        if seen.status == "won":
-            dispute_won(
-                account_id=payment.account_id,
-                amount_micro=seen.amount_micro,
-                key=f"dispute-won:{seen.id}",
-                memo="dispute won",
-                of_top_up=payment.is_top_up,
-                now=now,
-            )
-        tell_operators(
-            template="payments_dispute",
-            context={"account": row.account.slug, "payment": str(payment), "status": seen.status},
-            key=f"dispute:{seen.id}:{seen.status}",
-            now=now,
-        )
-
-
-def _mirror_dispute(payment: Payment, seen: DisputeSeen, *, now: datetime) -> None:
-    is_closed = seen.status in ("won", "lost", "warning_closed", "prevented")
-    row, is_new = Dispute.objects.get_or_create(
-        dispute_id=seen.id,
-        defaults={
-            "payment": payment,
-            "status": seen.status,
-            "reason": seen.reason,
-            "amount_micro": seen.amount_micro,
-            "opened_at": seen.created,
-            "closed_at": now if is_closed else None,
-        },
-    )
-    if not is_new and row.status != seen.status:
-        row.status, row.closed_at = seen.status, now if is_closed else None
-        row.save(update_fields=["status", "closed_at"])
-    if is_new:
-        switch_off(account_id=payment.account_id, reason="a dispute", now=now)
-        audit.record(
-            "payments.dispute.opened",
-            actor=SYSTEM,
-            subject=payment.ref,
-            account_id=payment.account_id,
-            data={"dispute": seen.id, "reason": seen.reason, "amount_micro": seen.amount_micro},
             now=now,
         )

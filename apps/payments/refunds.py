@@ -36,11 +36,13 @@ def refund_payment_by_customer(
 
     Raises NotFound, NotRefundable, InvalidField, Conflict, and InsufficientFunds for what has been spent.
     """
-    require_config()
+    config = require_config()
     require_token(token)
     payment = Payment.objects.filter(account=account, pk=payment_id).first()
     if payment is None:
         raise NotFound(what="Payment", id=payment_id)
+    if payment.is_live != config.is_live:
+        raise NotRefundable(reason="it was made in another mode of Stripe.")
     known = Refund.objects.filter(payment=payment, token=token).first()
     if known is None:
         require_refundable(payment, now=now)

@@ -102,6 +102,8 @@ class SubscriptionSeen:
     trial_end: datetime | None
     cancel_at: datetime | None
     """When it ends by itself; the end of the period if it was canceled for then."""
+    discount_ids: tuple[str, ...]
+    """What makes it cheaper now."""
     schedule_id: str
     next_price_id: str
     """Of the schedule's coming phase; "" for none or the same."""
@@ -129,6 +131,7 @@ def read_subscription(data: Json) -> SubscriptionSeen:
         period_end=period_end,
         trial_end=optional_moment(data.get("trial_end")),
         cancel_at=cancel_at or (period_end if data.get("cancel_at_period_end") else None),
+        discount_ids=tuple(id_of(each) for each in data.get("discounts") or []),
         schedule_id=id_of(data.get("schedule")),
         next_price_id=_next_price(data.get("schedule"), item["price"]["id"]),
         owed_since=_owed_since(data.get("latest_invoice")),
@@ -242,6 +245,17 @@ def read_refund(data: Json) -> RefundSeen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DisputeMove:
+    """What a dispute did to our balance at Stripe: one when the bank took money, one if it gave it back."""
+
+    id: str
+    fee_micro: int
+    """Above zero: taken from us; below: given back."""
+    net_micro: int
+    """What our balance there changed by, the fee included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DisputeSeen:
     id: str
     status: str
@@ -249,6 +263,7 @@ class DisputeSeen:
     reason: str
     amount_micro: int
     intent_id: str
+    moves: tuple[DisputeMove, ...]
     created: datetime
 
 
@@ -259,5 +274,14 @@ def read_dispute(data: Json) -> DisputeSeen:
         reason=str(data.get("reason") or ""),
         amount_micro=money(data["amount"], data["currency"]),
         intent_id=id_of(data.get("payment_intent")),
+        moves=tuple(_read_move(each) for each in data.get("balance_transactions") or []),
         created=moment(data["created"]),
+    )
+
+
+def _read_move(data: Json) -> DisputeMove:
+    return DisputeMove(
+        id=data["id"],
+        fee_micro=money(data["fee"], data["currency"]),
+        net_micro=money(data["net"], data["currency"]),
     )

@@ -8,6 +8,8 @@ to a Redirect needs its host in the Content-Security-Policy's form-action: brows
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from django.db.models import QuerySet
 
 from apps.accounts.models import Account
@@ -17,18 +19,21 @@ from apps.payments.checkout import (
     MIN_TOP_UP_MICRO,
     open_portal,
     start_card_setup,
-    start_plan_checkout,
     start_top_up,
 )
 from apps.payments.connection import payments_state
+from apps.payments.discounts import redeem_coupon
 from apps.payments.models import AutoTopUp, Card, Payment, StripeInvoice
 from apps.payments.pay_as_you_go import stop_pay_as_you_go
 from apps.payments.plan_changes import cancel_plan, change_plan, end_plan_now, pause_plan, resume_plan
+from apps.payments.plan_checkout import start_plan_checkout
 from apps.payments.refunds import refund_payment_by_customer as refund_top_up
 from apps.payments.refunds import require_refundable
 from apps.payments.results import PaymentsState, PlanChange, Redirect
 from apps.payments.returning import settle_checkout
 from apps.payments.subscribed import find_open_subscription
+
+Row = TypeVar("Row", Payment, StripeInvoice)
 
 __all__ = [
     "MAX_TOP_UP_MICRO",
@@ -47,6 +52,7 @@ __all__ = [
     "open_portal",
     "pause_plan",
     "payments_state",
+    "redeem_coupon",
     "refund_top_up",
     "require_refundable",
     "resume_plan",
@@ -61,7 +67,8 @@ __all__ = [
 
 def list_invoices(account: Account) -> QuerySet[StripeInvoice]:
     """Invoices by Stripe, newest first, without drafts; ours are in apps.billing.invoices."""
-    return StripeInvoice.objects.filter(account=account).exclude(status="draft").order_by("-issued_at", "-pk")
+    rows = StripeInvoice.objects.filter(account=account).exclude(status="draft")
+    return _that_count(rows).order_by("-issued_at", "-pk")
 
 
 def list_cards(account: Account) -> QuerySet[Card]:
@@ -71,7 +78,13 @@ def list_cards(account: Account) -> QuerySet[Card]:
 
 def list_payments(account: Account) -> QuerySet[Payment]:
     """Payments that came, newest first, with what was given back; `require_refundable` says which can be."""
-    return Payment.objects.filter(account=account, paid_at__isnull=False).order_by("-created_at", "-pk")
+    rows = Payment.objects.filter(account=account, paid_at__isnull=False)
+    return _that_count(rows).order_by("-created_at", "-pk")
+
+
+def _that_count(rows: QuerySet[Row]) -> QuerySet[Row]:
+    """In live mode, without those of the test mode: nobody paid them."""
+    return rows.exclude(is_live=False) if payments_state().is_live else rows
 
 
 def find_auto_top_up(account: Account) -> AutoTopUp | None:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from django.db.models import Q
-
-from apps.accounts.choices import Role
-from apps.accounts.models import Account, Membership
+from apps.accounts.models import Account
 from apps.core.errors import Conflict
 from apps.payments.catalogue import find_plan
 from apps.payments.seen import SubscriptionSeen
 from apps.plans.choices import OPEN_STATES, SubscriptionSource, SubscriptionState
-from apps.plans.models import Plan, Subscription, TrialClaim
+from apps.plans.models import Subscription
 from apps.plans.subscriptions import SubscriptionFacts
-from apps.plans.trials import claimant_of
 
 STATES = {
     "trialing": SubscriptionState.TRIALING,
@@ -44,21 +40,6 @@ def require_open_subscription(account: Account) -> Subscription:
     if found is None:
         raise Conflict(problem="This account has no plan that is paid by card; choose one first.")
     return found
-
-
-def trial_days_for(*, account: Account, plan: Plan) -> int:
-    """Days that the account may try the plan: none after it has had a trial, or paid for a plan."""
-    if not plan.trial_days or _has_had_trial(account):
-        return 0
-    has_paid = Subscription.objects.filter(account=account, source=SubscriptionSource.STRIPE).exists()
-    return 0 if has_paid else plan.trial_days
-
-
-def _has_had_trial(account: Account) -> bool:
-    """The account, or another of the same person or company."""
-    owners = Membership.objects.filter(account=account, role=Role.OWNER)
-    claimants = [claimant_of(email) for email in owners.values_list("user__email", flat=True)]
-    return TrialClaim.objects.filter(Q(account=account) | Q(claimant__in=claimants)).exists()
 
 
 def facts_of(seen: SubscriptionSeen) -> SubscriptionFacts | None:

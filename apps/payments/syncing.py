@@ -19,6 +19,7 @@ from apps.payments.calls.sessions import PURPOSE, find_session, own_key
 from apps.payments.calls.subscriptions import find_subscription
 from apps.payments.choices import CheckoutKind, CheckoutState, PaymentKind, SendState
 from apps.payments.customers import sync_cards
+from apps.payments.keeping import end_unpaid
 from apps.payments.models import Checkout, Payment, StripeCustomer
 from apps.payments.seen import IntentSeen, SessionSeen, SubscriptionSeen
 from apps.payments.stripe_api import StripeApi
@@ -86,6 +87,8 @@ def _end_checkout(checkout: Checkout, seen: SessionSeen, *, now: datetime) -> No
         "open": CheckoutState.OPEN,
     }
     state = states.get(seen.status, CheckoutState.OPEN)
+    if state == CheckoutState.EXPIRED:
+        end_unpaid(checkout, now=now)
     ended_at = None if state == CheckoutState.OPEN else checkout.ended_at or now
     Checkout.objects.filter(pk=checkout.pk).exclude(state=CheckoutState.COMPLETE).update(
         state=state, session_id=seen.id, url=seen.url or checkout.url, ended_at=ended_at
@@ -96,12 +99,12 @@ def sync_intent(api: StripeApi, *, row: StripeCustomer, intent_id: str, now: dat
     """A payment into the wallet. One for an invoice is written down with that."""
     seen = calls.find_intent(api, intent_id)
     if seen is not None and seen.metadata.get(PURPOSE) in TOP_UP_PURPOSES:
-        write_top_up(seen, account=row.account, now=now)
+        write_top_up(seen, row=row, now=now)
 
 
-def write_top_up(seen: IntentSeen, *, account: Account, now: datetime) -> None:
+def write_top_up(seen: IntentSeen, *, row: StripeCustomer, now: datetime) -> None:
     """Money that has come goes into the wallet, once; the payment's row says so."""
-    payment = _payment_of(seen, account=account, now=now)
+    payment = _payment_of(seen, row, now=now)
     if seen.status == "canceled" and payment.paid_at is None:
         Payment.objects.filter(pk=payment.pk, failed_at=None).update(state=SendState.SENT, failed_at=now)
     if seen.status != "succeeded" or payment.paid_at is not None or seen.received_micro == 0:
@@ -112,7 +115,7 @@ def write_top_up(seen: IntentSeen, *, account: Account, now: datetime) -> None:
         if first.update(**change, intent_id=seen.id, state=SendState.SENT, sent_at=now) != 1:
             return
         top_up(
-            account_id=account.pk,
+            account_id=row.account_id,
             amount_micro=seen.received_micro,
             key=f"topup:{seen.id}",
             memo=payment.get_kind_display(),
@@ -120,17 +123,18 @@ def write_top_up(seen: IntentSeen, *, account: Account, now: datetime) -> None:
         )
 
 
-def _payment_of(seen: IntentSeen, *, account: Account, now: datetime) -> Payment:
+def _payment_of(seen: IntentSeen, row: StripeCustomer, *, now: datetime) -> Payment:
     """The row of an intent: an automatic one is older than the intent, others come with the money."""
     kind = TOP_UP_PURPOSES[seen.metadata[PURPOSE]]
     if kind == PaymentKind.AUTO_TOP_UP:
-        asked = Payment.objects.filter(account=account, key=own_key(seen.metadata)).first()
+        asked = Payment.objects.filter(account=row.account_id, key=own_key(seen.metadata)).first()
         if asked is not None:
             return asked
-    row, _ = Payment.objects.get_or_create(
+    payment, _ = Payment.objects.get_or_create(
         intent_id=seen.id,
         defaults={
-            "account": account,
+            "account_id": row.account_id,
+            "is_live": row.is_live,
             "kind": kind,
             "state": SendState.SENT,
             "net_micro": seen.received_micro,
@@ -138,4 +142,4 @@ def _payment_of(seen: IntentSeen, *, account: Account, now: datetime) -> Payment
             "created_at": seen.created,
         },
     )
-    return row
+    return payment

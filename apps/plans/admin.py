@@ -12,9 +12,11 @@ from django.http import HttpRequest
 from apps.audit.admin_bases import ActsAdmin, ReadOnlyAdmin, actor_of
 from apps.core import clock
 from apps.core.errors import DomainError
+from apps.core.money import format_usd
 from apps.plans import coupons, services
 from apps.plans.errors import LicenceRefused
-from apps.plans.licensing import get_standing
+from apps.plans.licence import MAX_BYTES
+from apps.plans.licensing import get_standing, install_licence
 from apps.plans.models import (
     AccountPlan,
     Contract,
@@ -23,7 +25,6 @@ from apps.plans.models import (
     Plan,
     PlanCharge,
     Redemption,
-    Subscription,
 )
 
 
@@ -73,7 +74,7 @@ class PlanAdmin(ActsAdmin[Plan]):
 
     @admin.display(description="a month")
     def price(self, plan: Plan) -> str:
-        return f"${plan.price_micro / 1_000_000:,.2f}"
+        return format_usd(plan.price_micro)
 
     @admin.display(description="calls a day")
     def calls_per_day(self, plan: Plan) -> str:
@@ -160,24 +161,55 @@ class RedemptionAdmin(ReadOnlyAdmin[Redemption]):
     list_select_related = ["coupon", "account"]
 
 
-@admin.register(Subscription)
-class SubscriptionAdmin(ReadOnlyAdmin[Subscription]):
-    list_display = ["account", "plan", "state", "source", "period_end", "next_plan", "cancel_at"]
-    list_select_related = ["account", "plan", "next_plan"]
-    list_filter = ["state", "source", "plan"]
-
-
 @admin.register(PlanCharge)
 class PlanChargeAdmin(ReadOnlyAdmin[PlanCharge]):
     list_display = ["account", "memo", "amount_micro", "created_at", "invoiced_at"]
     list_select_related = ["account"]
 
 
+class LicenceForm(forms.ModelForm):  # type: ignore[type-arg]  # as PlanForm
+    """A licence file as it was sent."""
+
+    file = forms.FileField(help_text="The licence file, unchanged. It takes the place of the present one.")
+
+    class Meta:
+        model = Licence
+        fields = ()
+
+    def clean_file(self) -> str:
+        """Its text."""
+        data = self.cleaned_data["file"].read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise forms.ValidationError(f"This is no licence file: it has more than {MAX_BYTES} bytes.")
+        try:
+            return str(data, "utf-8")
+        except UnicodeDecodeError:
+            raise forms.ValidationError("This is no text file: choose the licence as it was sent.") from None
+
+
 @admin.register(Licence)
-class LicenceAdmin(ReadOnlyAdmin[Licence]):
+class LicenceAdmin(ActsAdmin[Licence]):
+    """Installed by uploading its file, as by `manage.py licence install`; never changed."""
+
+    form = LicenceForm
     list_display = ["number", "customer", "plan", "seats", "devices", "valid_until", "worth"]
     list_select_related = ["plan"]
-    exclude = ["document"]
+    shown = ("number", "customer", "plan", "seats", "devices", "valid_from", "valid_until", "installed_at")
+
+    def has_change_permission(self, request: HttpRequest, obj: Licence | None = None) -> bool:
+        return False
+
+    def get_fields(self, request: HttpRequest, obj: Licence | None = None) -> list[Any]:
+        """Any: Django's own type."""
+        return ["file"] if obj is None else [*self.shown, "worth"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Licence | None = None) -> list[str]:
+        return [] if obj is None else [*self.shown, "worth"]
+
+    def save_model(self, request: HttpRequest, obj: Licence, form: Any, change: bool) -> None:
+        document = form.cleaned_data["file"]
+        obj.pk = install_licence(document=document, actor=actor_of(request), now=clock.now()).pk
+        obj.refresh_from_db()
 
     @admin.display(description="now")
     def worth(self, licence: Licence) -> str:

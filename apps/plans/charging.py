@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 from django.db.models import F
 
 from apps.core.db import require_transaction
 from apps.plans.choices import CouponKind
+from apps.plans.errors import SubscriptionConflict
 from apps.plans.models import Plan, PlanCharge, Redemption, Subscription
 from apps.plans.proration import upgrade_charge
 
@@ -67,6 +69,28 @@ def _charge(
     )
     PlanCharge.objects.bulk_create([charge], ignore_conflicts=True)
     return PlanCharge.objects.get(key=key).amount_micro
+
+
+def due_charges(*, account_id: int, before: datetime) -> list[PlanCharge]:
+    """What began before this moment and is on no invoice yet, the oldest first; those of months ago, too."""
+    due = PlanCharge.objects.filter(account_id=account_id, invoiced_at=None, period_start__lt=before)
+    return list(due.order_by("pk"))
+
+
+def mark_invoiced(charge_ids: Collection[int], *, now: datetime) -> None:
+    """They are on an invoice; a part. Raises SubscriptionConflict where another invoice was faster."""
+    require_transaction()
+    open_ones = PlanCharge.objects.filter(pk__in=charge_ids, invoiced_at=None)
+    if open_ones.update(invoiced_at=now) != len(charge_ids):
+        raise SubscriptionConflict(
+            problem="A plan's fee is on another invoice already. Draft this one again."
+        )
+
+
+def release_charges(charge_ids: Collection[int]) -> None:
+    """Their invoice was taken back: they wait for another one; a part."""
+    require_transaction()
+    PlanCharge.objects.filter(pk__in=charge_ids).update(invoiced_at=None)
 
 
 def _less_coupon(subscription: Subscription, amount_micro: int) -> int:

@@ -115,7 +115,7 @@ def redeem_coupon(*, account: Account, code: str, actor: Ref, now: datetime) -> 
 
 
 def _require_effect(account: Account, coupon: Coupon) -> None:
-    """A discount is taken from the months that we charge: Stripe's checkout has codes of its own."""
+    """A discount is taken from the months that we charge; what Stripe bills is above plans."""
     if coupon.kind == CouponKind.CREDIT:
         return
     subscription = get_subscription(account)
@@ -126,7 +126,7 @@ def _require_effect(account: Account, coupon: Coupon) -> None:
     ):
         raise CouponRefused(
             problem=f"The coupon {coupon.code} is a discount on a plan that is paid by invoice, and this "
-            "account has none. At checkout, type a promotion code instead."
+            "account has none. Who pays by card types it at checkout, as the promotion code."
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 from apps.plans.errors import KindNotInPlan, ModelNotInPlan, PlanMalformed
@@ -21,6 +22,11 @@ UNLIMITED: Final = Unlimited.UNLIMITED
 Limit: TypeAlias = "int | Unlimited"
 
 ALL_MODELS: Final = "all"
+TRAINING: Final = "training"
+"""The kind of whatever trains a model, as `require_kind` knows it."""
+USUAL_SLA: Final = "standard"
+"""The service level of plans that promise one without naming it."""
+MAX_SLA_CHARS: Final = 40
 REQUIRED_NAMES: Final = frozenset({"calls_per_day", "queue_depth", "max_samples", "kinds"})
 DEFAULT_RETENTION_DAYS: Final = (1,)
 
@@ -35,7 +41,10 @@ class Entitlements:
     calls_per_month: Limit = UNLIMITED
     """Accepted calls a calendar month, in the account's time zone, whoever pays for them."""
     included_calls_per_month: Limit = UNLIMITED
-    """Calls that the plan's own price pays; unlimited where money plays no part."""
+    """Calls that the plan's own price pays, each month of its subscription; without one, each calendar month.
+
+    Unlimited where money plays no part.
+    """
     free_calls_per_day: Limit = 0
     """Calls a day that cost nothing, once the included ones are used up."""
     queue_depth: Limit
@@ -56,8 +65,8 @@ class Entitlements:
     """What the account chose of them; None is as long as this installation keeps images."""
     training: bool = False
     """Whether models may be trained."""
-    sla: bool = False
-    """Whether the service level is promised."""
+    sla: str | None = None
+    """Name of the service level that is promised; None is none."""
     dedicated_device: bool = False
     """Whether a device is kept for this account alone."""
     fair_use_calls_per_month: Limit = UNLIMITED
@@ -68,6 +77,9 @@ class Entitlements:
     """Most active members of the account."""
     weight: float
     """Share of the device when accounts compete; above 0."""
+    period_start: datetime | None = None
+    """When the present period began of the subscription that gives the plan; None without one."""
+    period_end: datetime | None = None
 
     @property
     def daily_calls(self) -> Limit:
@@ -77,8 +89,8 @@ class Entitlements:
         return free if is_open and free else self.calls_per_day
 
     def require_kind(self, kind: str) -> None:
-        """Raises KindNotInPlan unless the plan includes `kind`."""
-        if kind not in self.kinds:
+        """Raises KindNotInPlan unless the plan includes `kind`; training is an entitlement of its own."""
+        if not (self.training if kind == TRAINING else kind in self.kinds):
             raise KindNotInPlan(plan=self.plan_code, kind=kind)
 
     def require_model(self, name: str) -> None:
@@ -149,6 +161,16 @@ def _flag(where: str, value: Any) -> bool:
     return value
 
 
+def _service_level(where: str, value: Any) -> str | None:
+    if isinstance(value, bool):
+        return USUAL_SLA if value else None
+    if not isinstance(value, str) or not value.strip() or len(value) > MAX_SLA_CHARS:
+        raise PlanMalformed(
+            f"{where} must be true, false or a name of at most {MAX_SLA_CHARS} characters, not {value!r}"
+        )
+    return value.strip()
+
+
 def _names(where: str, value: Any) -> frozenset[str]:
     if not isinstance(value, list) or not all(isinstance(name, str) and name for name in value):
         raise PlanMalformed(f"{where} must be a list of names")
@@ -178,7 +200,7 @@ READERS: Final[Mapping[str, Callable[[str, Any], object]]] = {
     "models": _models,
     "retention_days": _days,
     "training": _flag,
-    "sla": _flag,
+    "sla": _service_level,
     "dedicated_device": _flag,
     "fair_use_calls_per_month": _limit,
     "price_per_image_micro": _price,

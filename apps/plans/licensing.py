@@ -64,6 +64,12 @@ def present_licence(*, now: datetime) -> Licence | None:
     return Licence.objects.filter(replaced_at=None, valid_from__lte=now, valid_until__gt=now - GRACE).first()
 
 
+def device_limit(*, now: datetime) -> int | None:
+    """Most GPUs that may take jobs, by the licence in effect; None is any number. One query."""
+    licence = present_licence(now=now)
+    return None if licence is None else licence.devices
+
+
 def covered_accounts(licence: Licence) -> QuerySet[Account]:
     """Those that it names, or all that are active. Raises LicenceRefused for a row that was changed."""
     names = read_licence(licence.document, key=maker_key()).accounts

@@ -89,10 +89,6 @@ class Plan(models.Model):
         """How the audit log names this plan."""
         return Ref(kind="plan", id=self.pk, label=self.code)
 
-    @property
-    def is_archived(self) -> bool:
-        return self.archived_at is not None
-
     def entitlements(self) -> Entitlements:
         """Raises PlanMalformed when the row was filled in past `clean`."""
         return parse_entitlements(plan_code=self.code, limits=self.limits, weight=self.weight)

@@ -18,6 +18,7 @@ from apps.plans.charging import charge_period
 from apps.plans.choices import SubscriptionSource, SubscriptionState
 from apps.plans.following import follow_subscriptions, lock_account
 from apps.plans.models import AccountPlan, Subscription
+from apps.plans.pausing import tell_of_debt
 from apps.plans.proration import period_after
 from apps.plans.selectors import price_of
 from apps.plans.subscription_rows import write_row
@@ -47,6 +48,8 @@ def _end_one(pk: int, now: datetime) -> bool:
         if row.state not in RUNNING or not _is_due(row, now):
             return False
         if _ends_for_good(row, now):
+            if row.state == SubscriptionState.PAST_DUE:
+                _tell_grace_is_over(row, now)
             change = {"state": SubscriptionState.CANCELED, "past_due_since": None, "next_plan": None}
             write_row(row, change, name="plans.subscription.ended", actor=SYSTEM, now=now)
         else:
@@ -56,7 +59,16 @@ def _end_one(pk: int, now: datetime) -> bool:
 
 
 def _is_due(row: Subscription, now: datetime) -> bool:
-    return row.period_end <= now or (row.cancel_at is not None and row.cancel_at <= now)
+    """What owes waits for its days of grace: paid meanwhile, it goes on where it stopped."""
+    if row.cancel_at is not None and row.cancel_at <= now:
+        return True
+    return row.period_end <= now and (row.grace_ends_at is None or row.grace_ends_at <= now)
+
+
+def _tell_grace_is_over(row: Subscription, now: datetime) -> None:
+    """Part: once, whichever ends first: the days of grace or the period."""
+    if row.source == SubscriptionSource.MANUAL:
+        tell_of_debt(row, template="plans_grace_over", since=row.past_due_since, now=now)
 
 
 def _ends_for_good(row: Subscription, now: datetime) -> bool:
@@ -82,12 +94,13 @@ def end_grace(now: datetime) -> int:
     """Take plans back whose payment has failed for all the days of grace; how many accounts."""
     held = AccountPlan.objects.filter(subscription__state=SubscriptionState.PAST_DUE)
     changed = 0
-    for each in list(held.select_related("subscription__plan", "account")):
+    for each in list(held.select_related("subscription__plan", "subscription__account", "account")):
         if each.subscription is None or each.subscription.gives_plan(now=now):
             continue
         with transaction.atomic(durable=True):
             account = lock_account(each.account_id)
             follow_subscriptions(account=account, actor=SYSTEM, now=now)
+            _tell_grace_is_over(each.subscription, now)
         changed += 1
         log.info("account %s: its days of grace are over", each.account.slug)
     return changed

@@ -29,6 +29,8 @@ def _held_plan(account: Account, now: datetime) -> QuerySet[Plan]:
         .annotate(
             kept_limits=F("held__terms__limits"),
             kept_weight=F("held__terms__weight"),
+            period_start=F("held__subscription__period_start"),
+            period_end=F("held__subscription__period_end"),
             contract=Subquery(contract),
             kept_days=Subquery(RetentionChoice.objects.filter(account=account).values("days")[:1]),
         )
@@ -67,15 +69,15 @@ def get_entitlements(account: Account, *, now: datetime | None = None) -> Entitl
         limits=plan.kept_limits if is_kept else plan.limits,
         weight=plan.kept_weight if is_kept else plan.weight,
     )
-    changes: dict[str, Any] = {}
+    changes: dict[str, Any] = {"period_start": plan.period_start, "period_end": plan.period_end}
     if plan.contract is not None:
-        changes = read_limits(plan.code, plan.contract["limits"])
+        changes |= read_limits(plan.code, plan.contract["limits"])
         if plan.contract["weight"] is not None:
             changes["weight"] = float(plan.contract["weight"])
     # A choice that an earlier plan offered does not outlive it.
     if plan.kept_days in changes.get("retention_days", base.retention_days):
         changes["kept_days"] = plan.kept_days
-    return replace(base, **changes) if changes else base
+    return replace(base, **changes)
 
 
 def price_of(*, account: Account, plan: Plan, now: datetime) -> int:
@@ -90,11 +92,6 @@ def _uncontracted_price(account: Account, plan: Plan) -> int:
     holding = AccountPlan.objects.filter(account=account, plan=plan)
     kept = holding.values_list("terms__price_micro", flat=True).first()
     return plan.price_micro if kept is None else kept
-
-
-def get_contract(*, account: Account, now: datetime) -> Contract | None:
-    """The contract in force, if there is one; the one that began last."""
-    return _contracts_at(account, now).first()
 
 
 def get_subscription(account: Account) -> Subscription | None:

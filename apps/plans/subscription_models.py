@@ -100,6 +100,8 @@ class TrialClaim(models.Model):
     claimant = models.CharField(max_length=254, unique=True)
     """The owner's e-mail domain, or the whole address where the domain is everybody's."""
     at = models.DateTimeField()
+    held_by = models.CharField(max_length=64, blank=True)
+    """Who keeps it for somebody that is about to begin a trial; empty once there has been one."""
 
     def __str__(self) -> str:
         return self.claimant

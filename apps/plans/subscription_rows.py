@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import F
 
 from apps.audit import services as audit
-from apps.audit.refs import Ref
+from apps.audit.refs import JsonValue, Ref
 from apps.plans.choices import OPEN_STATES, SubscriptionSource
 from apps.plans.errors import PlanUnavailable, SubscriptionConflict
 from apps.plans.models import Plan, Subscription
@@ -37,7 +37,9 @@ def require_offered(plan: Plan) -> None:
     raise PlanUnavailable(problem=f"The plan {plan.name} is no longer offered.")
 
 
-def write_row(row: Subscription, change: dict[str, Any], *, name: str, actor: Ref, now: datetime) -> None:
+def write_row(
+    row: Subscription, change: dict[str, Any], *, name: str, actor: Ref, now: datetime, reason: str = ""
+) -> None:
     """Any: values by column. Conditional on the revision; the account's lock makes the condition true."""
     fresh = Subscription.objects.filter(pk=row.pk, revision=row.revision)
     if fresh.update(**change, revision=F("revision") + 1, updated_at=now) != 1:
@@ -46,15 +48,18 @@ def write_row(row: Subscription, change: dict[str, Any], *, name: str, actor: Re
         setattr(row, column, value)
     row.revision += 1
     row.updated_at = now
-    record_change(name, row, actor, now)
+    record_change(name, row, actor, now, reason=reason)
 
 
-def record_change(name: str, row: Subscription, actor: Ref, now: datetime) -> None:
-    data = {
+def record_change(name: str, row: Subscription, actor: Ref, now: datetime, *, reason: str = "") -> None:
+    """`reason` is an operator's own words; others have none."""
+    data: dict[str, JsonValue] = {
         "plan": row.plan.code,
         "state": str(row.state),
         "period_end": row.period_end.isoformat(),
         "next_plan": row.next_plan.code if row.next_plan else None,
         "cancel_at": row.cancel_at.isoformat() if row.cancel_at else None,
     }
+    if reason:
+        data["reason"] = reason
     audit.record(name, actor=actor, subject=row.ref, account_id=row.account_id, data=data, now=now)

@@ -147,7 +147,9 @@ def start_trial(*, account: Account, plan: Plan, actor: Ref, now: datetime) -> S
     return row
 
 
-def start_subscription(*, account: Account, plan: Plan, actor: Ref, now: datetime) -> Subscription:
+def start_subscription(
+    *, account: Account, plan: Plan, actor: Ref, now: datetime, reason: str = ""
+) -> Subscription:
     """Begin a plan that is paid by invoice, month by month from now; the first month is charged at once.
 
     Raises PlanUnavailable for an archived plan, SubscriptionConflict where there is such a subscription.
@@ -158,7 +160,7 @@ def start_subscription(*, account: Account, plan: Plan, actor: Ref, now: datetim
         _end_trial(locked, actor, now)
         row = _begin(locked, plan, add_months(now, 1), now, state=SubscriptionState.ACTIVE, trial_end=None)
         charge_period(subscription=row, now=now)
-        record_change("plans.subscription.started", row, actor, now)
+        record_change("plans.subscription.started", row, actor, now, reason=reason)
         follow_subscriptions(account=locked, actor=actor, now=now)
     return row
 
@@ -208,7 +210,9 @@ def change_plan(
 ) -> PlanChange:
     """Change to a dearer plan at once, for what is left of the difference; to a cheaper one later.
 
-    A cheaper one begins when the period ends that is paid for.
+    A cheaper one begins when the period ends that is paid for. The period stays what it was, and what was
+    used in it of the plan's included calls counts against the new plan's. A trial has paid nothing: any
+    change ends it, and a whole month of the new plan begins and is charged now.
 
     `seen_revision` is that of the page on which it was decided. Raises SubscriptionConflict when the
     subscription has changed since, has ended or is not ours to change, and PlanUnavailable.
@@ -220,37 +224,59 @@ def change_plan(
             raise SubscriptionConflict(problem=f"The account is on the plan {plan.name} already.")
         require_offered(plan)
         price = price_of(account=account, plan=plan, now=now)
+        if row.state == SubscriptionState.TRIALING:
+            charge = _end_trial_with(row, plan, price, actor, now)
+            follow_subscriptions(account=account, actor=actor, now=now)
+            return PlanChange(subscription=row, effective_at=now, charge_micro=charge)
         if price < row.price_micro:
             write_row(row, {"next_plan": plan}, name="plans.downgrade.scheduled", actor=actor, now=now)
             return PlanChange(subscription=row, effective_at=row.period_end, charge_micro=0)
-        # A trial has paid nothing yet, and pays nothing until it ends.
-        is_paid = row.state != SubscriptionState.TRIALING
-        charge = charge_upgrade(subscription=row, plan=plan, price_micro=price, now=now) if is_paid else 0
+        charge = charge_upgrade(subscription=row, plan=plan, price_micro=price, now=now)
         change = {"plan": plan, "next_plan": None, "price_micro": price}
         write_row(row, change, name="plans.subscription.upgraded", actor=actor, now=now)
         follow_subscriptions(account=account, actor=actor, now=now)
         return PlanChange(subscription=row, effective_at=now, charge_micro=charge)
 
 
-def keep_plan(*, subscription: Subscription, seen_revision: int, actor: Ref, now: datetime) -> Subscription:
+def _end_trial_with(row: Subscription, plan: Plan, price_micro: int, actor: Ref, now: datetime) -> int:
+    """Part: the first month of `plan` begins now; what it is charged, micro-USD."""
+    change = {
+        "plan": plan,
+        "next_plan": None,
+        "price_micro": price_micro,
+        "state": SubscriptionState.ACTIVE,
+        "anchor_at": now,
+        "period_start": now,
+        "period_end": add_months(now, 1),
+        "trial_end": now,
+        "cancel_at": None,
+    }
+    write_row(row, change, name="plans.trial.upgraded", actor=actor, now=now)
+    return charge_period(subscription=row, now=now)
+
+
+def keep_plan(
+    *, subscription: Subscription, seen_revision: int, actor: Ref, now: datetime, reason: str = ""
+) -> Subscription:
     """Take back a downgrade or an end that has not come yet. Raises SubscriptionConflict."""
     with transaction.atomic(durable=True):
         lock_account(subscription.account_id)
         row = current_row(subscription, seen_revision)
         if row.next_plan_id is None and row.cancel_at is None:
             raise SubscriptionConflict(problem="Nothing is planned that could be taken back.")
-        write_row(
-            row,
-            {"next_plan": None, "cancel_at": None},
-            name="plans.subscription.kept",
-            actor=actor,
-            now=now,
-        )
+        change = {"next_plan": None, "cancel_at": None}
+        write_row(row, change, name="plans.subscription.kept", actor=actor, now=now, reason=reason)
     return row
 
 
 def cancel_subscription(
-    *, subscription: Subscription, seen_revision: int, actor: Ref, now: datetime, at_once: bool = False
+    *,
+    subscription: Subscription,
+    seen_revision: int,
+    actor: Ref,
+    now: datetime,
+    at_once: bool = False,
+    reason: str = "",
 ) -> Subscription:
     """End at the end of the period, which is paid for; or now. Raises SubscriptionConflict."""
     with transaction.atomic(durable=True):
@@ -265,6 +291,6 @@ def cancel_subscription(
             }
         else:
             change = {"cancel_at": row.period_end, "next_plan": None}
-        write_row(row, change, name="plans.subscription.canceled", actor=actor, now=now)
+        write_row(row, change, name="plans.subscription.canceled", actor=actor, now=now, reason=reason)
         follow_subscriptions(account=account, actor=actor, now=now)
     return row

@@ -54,11 +54,13 @@ def note_trial(*, account: Account, now: datetime) -> None:
     """A trial that somebody else has given, as Stripe does, is this account's one as well; a part."""
     require_transaction()
     TrialClaim.objects.bulk_create(
-        [TrialClaim(account=account, claimant=_claimant(account), at=now)], ignore_conflicts=True
+        [TrialClaim(account=account, claimant=first_claimant(account), at=now)], ignore_conflicts=True
     )
+    TrialClaim.objects.filter(account=account).exclude(held_by="").update(held_by="")
 
 
-def _claimant(account: Account) -> str:
+def first_claimant(account: Account) -> str:
+    """Whom the account's claim is written down for: its first owner."""
     owners = Membership.objects.filter(account=account, role=Role.OWNER).select_related("user")
     owner = owners.order_by("pk").first()
     # An account without people is an operator's doing; it counts for itself.
@@ -73,7 +75,7 @@ def claim_trial(*, account: Account, now: datetime) -> None:
     require_transaction()
     try:
         with transaction.atomic():
-            TrialClaim.objects.create(account=account, claimant=_claimant(account), at=now)
+            TrialClaim.objects.create(account=account, claimant=first_claimant(account), at=now)
     except IntegrityError:
         raise SubscriptionConflict(
             problem="There has been a trial for this account or company before; choose a plan instead."

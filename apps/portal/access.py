@@ -26,6 +26,8 @@ from apps.audit import services as audit
 from apps.audit.refs import Ref
 from apps.core import clock
 from apps.core.errors import DomainError, InvalidField
+from apps.portal.refusals.auditing import record_refused
+from apps.portal.refusals.saying import error_text
 
 P = ParamSpec("P")
 Row = TypeVar("Row", bound=models.Model)
@@ -40,13 +42,15 @@ MAX_ID: Final = 2**63 - 1
 STILL_ALLOWED: Final[frozenset[Permission]] = frozenset({"billing", "account"})
 
 
-def page(*, permission: Permission = "view", back: str | None = None) -> Callable[[View[P]], Page[P]]:
+def page(
+    *, permission: Permission = "view", back: str | None = None, is_stopping: bool = False
+) -> Callable[[View[P]], Page[P]]:
     """A page of the portal: `view(request, membership, ...)` for a member who has `permission`.
 
-    Others are sent to sign in, or refused with 403. A DomainError in answer to a form becomes a message on
-    the page named `back`; without it, and for reads, a page of its own. Nothing is cached by browsers: after
-    signing out, the way back shows nothing. Times are shown in the member's zone. Of an account that an
-    operator has switched off everything can be read, and `STILL_ALLOWED` done.
+    Others are sent to sign in, or refused with 403, audited. A DomainError in answer to a form becomes a
+    message on the page named `back`; without it, and for reads, a page of its own. Nothing is cached by
+    browsers: after signing out, the way back shows nothing. Times are shown in the member's zone. Of an
+    account that an operator has switched off everything can be read, and `STILL_ALLOWED` done.
     """
 
     def decorate(view: View[P]) -> Page[P]:
@@ -57,16 +61,15 @@ def page(*, permission: Permission = "view", back: str | None = None) -> Callabl
             membership = current_membership(request)
             if membership is None:
                 return redirect(NO_ACCOUNT)
-            if not can(membership, permission):
-                raise PermissionDenied
+            require_permission(request, membership, permission)
             is_act = request.method not in ("GET", "HEAD")
             with timezone.override(_zone(membership)):
                 try:
-                    if is_act and permission not in STILL_ALLOWED:
+                    if is_act and not is_stopping and permission not in STILL_ALLOWED:
                         _require_active(membership.account)
                     response = view(request, membership, *args, **kwargs)
                 except DomainError as error:
-                    response = _refused(request, error, back=back)
+                    response = _refused(request, membership, error, back=back)
             if isinstance(response, HttpResponse):
                 add_never_cache_headers(response)
             return response
@@ -87,17 +90,29 @@ def _zone(membership: Membership) -> ZoneInfo:
     return ZoneInfo(accounts if own == NO_CHOICE else own)
 
 
-def _refused(request: HttpRequest, error: DomainError, *, back: str | None) -> HttpResponseBase:
-    if request.method == "POST" and back is not None:
-        messages.error(request, error_text(error))
-        return redirect(back)
+def require_permission(request: HttpRequest, membership: Membership, permission: Permission) -> None:
+    """Raises PermissionDenied, audited, for a member whose role does not include it."""
+    if can(membership, permission):
+        return
+    record_refused(request, membership=membership, code="role_missing")
+    raise PermissionDenied
+
+
+def _refused(
+    request: HttpRequest, membership: Membership, error: DomainError, *, back: str | None
+) -> HttpResponseBase:
+    if request.method == "POST":
+        if back is not None:
+            say_refused(request, membership, error)
+            return redirect(back)
+        record_refused(request, membership=membership, code=error.code)
     return render(request, "portal/refused.html", {"problem": error_text(error)}, status=error.http_status)
 
 
-def error_text(error: DomainError) -> str:
-    """What a refusal says to a person: a sentence."""
-    text = str(error)
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+def say_refused(request: HttpRequest, membership: Membership, error: DomainError) -> None:
+    """An act that was refused: a message on the next page, and an audit event."""
+    record_refused(request, membership=membership, code=error.code)
+    messages.error(request, error_text(error))
 
 
 def actor_of(membership: Membership) -> Ref:

@@ -49,7 +49,11 @@ def _features(may: Entitlements) -> Iterator[str]:
     yield ngettext("Images kept for a day", "Images kept for up to %(days)s days", days) % {"days": days}
     if may.models is None:
         yield _("Every model that is installed")
-    # Nothing of training, service level and own device: no part of the product keeps these promises yet.
+    if may.dedicated_device:
+        yield _("A device of your own, by contract")
+    if may.sla:
+        yield _("Service level: %(name)s") % {"name": may.sla}
+    # Nothing of training: no part of the product offers it yet.
 
 
 def _calls(may: Entitlements) -> Iterator[str]:

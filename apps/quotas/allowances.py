@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Final
 
+from django.db import connection
 from django.db.models import F
 
 from apps.accounts.models import Account
@@ -16,17 +17,23 @@ from apps.core.db import require_transaction
 from apps.plans.entitlements import Entitlements, Limit, Unlimited
 from apps.quotas.errors import ReservationMissing
 from apps.quotas.models import Allowance
-from apps.quotas.periods import month_of
+from apps.quotas.periods import allowance_period
 
 PLAN: Final = "plan"
 DAILY_FREE: Final = "daily_free"
+TAKE_SQL: Final = """
+INSERT INTO quotas_allowance AS taken (account_id, source, period, reserved, settled)
+VALUES (%(account)s, %(source)s, %(period)s, %(calls)s, 0)
+    ON CONFLICT (account_id, source, period) DO UPDATE SET reserved = taken.reserved + excluded.reserved
+ WHERE taken.reserved + taken.settled + excluded.reserved <= %(limit)s
+"""
 
 
 def take_plan_allowance(
     *, account: Account, entitlements: Entitlements, calls: int, now: datetime
 ) -> date | None:
-    """Reserve calls that the plan includes: the month's first day, or None where too few are left."""
-    period = month_of(quota_day(now, zone=account.time_zone))
+    """Reserve calls that the plan includes: the period's first day, or None where too few are left."""
+    period = allowance_period(entitlements, zone=account.time_zone, now=now).key
     limit = entitlements.included_calls_per_month
     return _take(account=account, source=PLAN, period=period, calls=calls, limit=limit)
 
@@ -46,15 +53,14 @@ def _take(*, account: Account, source: str, period: date, calls: int, limit: Lim
         return period
     if limit < calls:
         return None
-    rows = Allowance.objects.filter(account=account, source=source, period=period)
-    # The limit stands in the WHERE clause: the database lets one of two through to the last call.
-    left = rows.filter(reserved__lte=limit - calls - F("settled"))
-    if left.update(reserved=F("reserved") + calls):
-        return period
-    Allowance.objects.bulk_create(
-        [Allowance(account=account, source=source, period=period)], ignore_conflicts=True
-    )
-    return period if left.update(reserved=F("reserved") + calls) == 1 else None
+    # One statement for the period's first call and all others; its limit stands in the WHERE clause: the
+    # database lets one of two through to the last call.
+    with connection.cursor() as cursor:
+        cursor.execute(
+            TAKE_SQL,
+            {"account": account.pk, "source": source, "period": period, "calls": calls, "limit": limit},
+        )
+        return period if cursor.rowcount == 1 else None
 
 
 def settle_allowance(*, account_id: int, source: str, period: date, calls: int) -> None:

@@ -21,6 +21,7 @@ from apps.accounts.mailing import queue_mail_to_roles
 from apps.accounts.roles import roles_with
 from apps.audit import services as audit
 from apps.audit.refs import SYSTEM
+from apps.core.money import format_usd
 from apps.quotas.budgets import BUDGET_DIALECT
 from apps.quotas.models import Budget
 from apps.quotas.periods import current_month, month_end
@@ -109,8 +110,8 @@ def _tell(budget: Budget, percent: int, now: datetime, *, is_refusal: bool = Fal
         context={
             "owner": owner,
             "percent": percent,
-            "spent": _usd(budget.spent_micro),
-            "limit": _usd(budget.limit_micro),
+            "spent": format_usd(budget.spent_micro),
+            "limit": format_usd(budget.limit_micro),
             "refuses": budget.is_hard and percent >= 100,
             "is_refusal": is_refusal,
             "url": f"{settings.BASE_URL}/portal/billing",
@@ -165,7 +166,3 @@ def _next(month: date) -> date:
 
 def _iso(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def _usd(micro: int) -> str:
-    return f"${micro // 1_000_000:,}.{micro % 1_000_000 // 10_000:02}"

@@ -97,13 +97,7 @@ def set_budget(
     Raises InvalidField for a limit that is not above 0 or a webhook that cannot be sent to, and NotFound for
     another account's key.
     """
-    if limit_micro <= 0:
-        raise InvalidField(field="limit", problem="must be above 0")
-    if api_key is not None and api_key.account_id != account.pk:
-        raise NotFound(what="API key", id=api_key.prefix)
-    if webhook_url:
-        WebhookWish(url=webhook_url, dialect=BUDGET_DIALECT)
-        require_permitted(webhook_url)
+    _require_possible(account, api_key, limit_micro, webhook_url)
     wanted = {"limit_micro": limit_micro, "is_hard": is_hard, "webhook_url": webhook_url}
     month = month_of(quota_day(now, zone=account.time_zone))
     with transaction.atomic(durable=True):
@@ -123,6 +117,16 @@ def set_budget(
             now=now,
         )
     return budget
+
+
+def _require_possible(account: Account, api_key: ApiKey | None, limit_micro: int, webhook_url: str) -> None:
+    if limit_micro <= 0:
+        raise InvalidField(field="limit", problem="must be above 0")
+    if api_key is not None and api_key.account_id != account.pk:
+        raise NotFound(what="API key", id=api_key.prefix)
+    if webhook_url:
+        WebhookWish(url=webhook_url, dialect=BUDGET_DIALECT)
+        require_permitted(webhook_url)
 
 
 def remove_budget(*, account: Account, budget_id: int, actor: Ref, now: datetime) -> None:

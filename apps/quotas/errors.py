@@ -6,6 +6,7 @@ from datetime import datetime
 
 from apps.core.clock import seconds_until
 from apps.core.errors import DomainError
+from apps.core.money import format_dollars
 
 
 class DailyQuotaExhausted(DomainError):
@@ -53,7 +54,7 @@ class BudgetExhausted(DomainError):
         self, *, limit_micro: int, resets_at: datetime, now: datetime, budget_ids: tuple[int, ...] = ()
     ) -> None:
         super().__init__(
-            limit=f"{limit_micro / 1_000_000:.2f} USD",
+            limit=f"{format_dollars(limit_micro)} USD",
             resets_at=resets_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
             retry_after_s=seconds_until(resets_at, now=now),
         )

@@ -99,7 +99,7 @@ class Allowance(models.Model):
     source = models.CharField(max_length=20)
     """`plan` or `daily_free`."""
     period = models.DateField()
-    """The first day of the month, or the day, in the account's time zone."""
+    """The day, or the first day of the plan's period: see `periods.allowance_period`."""
     reserved = models.BigIntegerField(default=0)
     settled = models.BigIntegerField(default=0)
 

@@ -13,7 +13,7 @@ from apps.plans.entitlements import UNLIMITED, Entitlements, Limit, Unlimited
 from apps.quotas.allowances import DAILY_FREE, PLAN
 from apps.quotas.models import Allowance, Budget, DailyKeyUsage, DailyUsage, MonthlyKeyUsage
 from apps.quotas.months import calls_of_days, weight_at
-from apps.quotas.periods import current_month, month_end, month_of
+from apps.quotas.periods import allowance_period, current_month, month_end, month_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,7 @@ class MonthUsage:
     calls: Taken
     """Accepted calls, whoever pays."""
     included: Taken
-    """Of the calls that the plan pays for."""
+    """Of the calls that the plan pays for: in the month of its subscription, where there is one."""
     free_today: Taken
     """Of the calls that cost nothing, by the day."""
     fair_use_limit: Limit
@@ -85,15 +85,17 @@ def get_month(*, account: Account, entitlements: Entitlements, now: datetime) ->
     day = quota_day(now, zone=account.time_zone)
     month = month_of(day)
     calls = calls_of_days(account_id=account.pk, month=month)
-    rows = Allowance.objects.filter(account=account, period__in=[day, month])
+    period = allowance_period(entitlements, zone=account.time_zone, now=now)
+    rows = Allowance.objects.filter(account=account, period__in=[day, period.key])
     taken = {(row.source, row.period): row.reserved + row.settled for row in rows}
     ends = month_end(month, zone=account.time_zone)
-    included = taken.get((PLAN, month), 0)
+    included, included_ends = taken.get((PLAN, period.key), 0), period.ends_at
     if isinstance(entitlements.included_calls_per_month, Unlimited):
-        included = calls
+        # They are not counted by themselves: the month's calls say how much the account uses.
+        included, included_ends = calls, ends
     return MonthUsage(
         calls=_taken(entitlements.calls_per_month, calls, ends),
-        included=_taken(entitlements.included_calls_per_month, included, ends),
+        included=_taken(entitlements.included_calls_per_month, included, included_ends),
         free_today=_taken(
             entitlements.free_calls_per_day,
             taken.get((DAILY_FREE, day), 0),

@@ -6,8 +6,11 @@ the last call. Rows are taken in one order: the account's day, its month, the ke
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
+from typing import Final
 
+from django.db import connection
 from django.db.models import F
 
 from apps.accounts.models import Account
@@ -19,6 +22,27 @@ from apps.quotas.errors import DailyQuotaExhausted, MonthlyQuotaExhausted, Reser
 from apps.quotas.models import DailyKeyUsage, DailyUsage, MonthlyKeyUsage, MonthlyUsage
 from apps.quotas.months import take_of_month
 from apps.quotas.periods import month_end, month_of
+
+# Locked in the order of accounts and days first, so that workers never wait for each other in a circle.
+SETTLE_SQL: Final = """
+WITH used AS (
+    SELECT * FROM unnest(%(accounts)s::bigint[], %(days)s::date[], %(calls)s::bigint[])
+               AS used (account_id, day, calls)
+), held AS MATERIALIZED (
+    SELECT usage.id, used.calls FROM quotas_dailyusage AS usage JOIN used USING (account_id, day)
+     ORDER BY usage.account_id, usage.day FOR NO KEY UPDATE OF usage
+)
+UPDATE quotas_dailyusage AS usage
+   SET reserved = usage.reserved - held.calls, settled = usage.settled + held.calls
+  FROM held WHERE usage.id = held.id AND usage.reserved >= held.calls
+RETURNING usage.account_id, usage.day
+"""
+
+LOCK_SQL: Final = """
+SELECT FROM quotas_dailyusage AS usage
+  JOIN unnest(%(accounts)s::bigint[], %(days)s::date[]) AS wanted (account_id, day) USING (account_id, day)
+ ORDER BY usage.account_id, usage.day FOR NO KEY UPDATE OF usage
+"""
 
 
 def reserve_calls(
@@ -107,10 +131,41 @@ def _take_of_keys_month(*, api_key: ApiKey, month: date, count: int) -> bool:
 
 def settle_calls(*, account_id: int, day: date, count: int) -> None:
     """Turn reserved calls into used ones: their job succeeded; a part. Raises ReservationMissing."""
-    require_transaction()
-    held = DailyUsage.objects.filter(account_id=account_id, day=day, reserved__gte=count)
-    if held.update(reserved=F("reserved") - count, settled=F("settled") + count) != 1:
+    if settle_calls_together({(account_id, day): count}):
         raise ReservationMissing(f"account {account_id} has not reserved {count} calls on {day}")
+
+
+def settle_calls_together(used: Mapping[tuple[int, date], int]) -> set[tuple[int, date]]:
+    """`settle_calls` of several accounts and days, by which `used` names its calls; one statement.
+
+    Returns those that had not reserved as many, of which nothing is written.
+    """
+    require_transaction()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            SETTLE_SQL,
+            {
+                "accounts": [account_id for account_id, _ in used],
+                "days": [day for _, day in used],
+                "calls": list(used.values()),
+            },
+        )
+        return used.keys() - {(account_id, day) for account_id, day in cursor.fetchall()}
+
+
+def lock_days(days: Iterable[tuple[int, date]]) -> None:
+    """Wait for these accounts' days, in one order, before any of them is changed; a part.
+
+    For acts that end several jobs one after the other: those may be of any account and of either side of
+    midnight, and two such acts would wait for each other.
+    """
+    require_transaction()
+    wanted = sorted(set(days))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            LOCK_SQL,
+            {"accounts": [account_id for account_id, _ in wanted], "days": [day for _, day in wanted]},
+        )
 
 
 def release_calls(*, account_id: int, day: date, count: int, api_key_id: int | None = None) -> None:

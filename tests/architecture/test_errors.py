@@ -25,6 +25,7 @@ ON_PAGES = {
     "invoice_state_conflict",
     "invoice_terms_missing",
     "payments_not_configured",
+    "payments_modes_mixed",
     "payments_unavailable",
     "payments_misconfigured",
     "card_declined",
@@ -52,6 +53,8 @@ WITHOUT_EXCHANGE = {
     "preview_unusable",
     "upload_refused",
     "key_stronger",
+    # Of an installation that is not finished.
+    "price_book_missing",
 } | ON_PAGES
 
 

@@ -92,8 +92,20 @@ def test_everybody_can_use_the_portal(open_page: Open, watch: Watch, world: Worl
         job = client.post("/v1/jobs", {"model": "drill", "prompt": "a fox for all"}).json()["id"]
 
     pages = (*PORTAL_PAGES, f"/portal/jobs/{job}", f"/portal/keys/{prefix}")
+    page = open_page("/portal")
 
-    assert faults_of(open_page("/portal"), pages) == []
+    assert faults_of(page, pages) == []
+    # What only a form leads to: a key that is shown once, and a delivery.
+    page.goto("/portal/keys/new")
+    page.fill("#id_name", "For all")
+    page.locator("main form button.btn-primary").click()
+    page.wait_for_selector("code")
+    assert serious_faults(page) == []
+    page.goto("/portal/webhooks")
+    page.fill("input[name=url]", "https://example.com/hook")
+    page.locator("form[action$='/webhooks/test'] button").click()
+    page.wait_for_url("**/portal/webhooks/deliveries/*")
+    assert serious_faults(page) == []
 
 
 def test_everybody_can_use_the_pages_about_signing_in(open_page: Open) -> None:

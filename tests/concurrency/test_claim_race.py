@@ -10,9 +10,10 @@ import pytest
 from django.db import transaction
 
 from apps.core.clock import now
-from apps.generation import lifecycle, services
+from apps.generation import claiming, services
+from apps.generation.claiming import claim_jobs
 from apps.generation.errors import NotCancelable, QueueFull
-from apps.generation.lifecycle import LeaseLost, claim_jobs, lease_of
+from apps.generation.lifecycle import LeaseLost, lease_of
 from apps.generation.models import GenerationJob
 from apps.generation.services import cancel_job
 from tests.apps.generation.engines import separate_connection
@@ -63,7 +64,7 @@ def test_a_claimer_does_not_wait_for_rows_that_another_is_claiming(live: Studio)
 def test_control_without_skip_locked_the_second_claimer_waits(
     live: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lifecycle, "CLAIM_SQL", lifecycle.CLAIM_SQL.replace("SKIP LOCKED", ""))
+    monkeypatch.setattr(claiming, "CLAIM_SQL", claiming.CLAIM_SQL.replace("SKIP LOCKED", ""))
     live.submit()
     live.submit()
     with transaction.atomic():
@@ -142,18 +143,18 @@ def test_control_counting_before_the_lock_lets_too_many_in(
 ) -> None:
     """The count is exact only because the quota row's lock comes first."""
     give_plan(live.account, queue_depth=1)
-    reserve, require = services.reserve_calls, services._require_queue_room
+    reserve, require = services.reserve_calls, services.require_queue_room
     all_counted = threading.Barrier(3)
 
     def count_first(**values: object) -> object:
         from apps.plans.selectors import get_entitlements
 
-        require(live.account, get_entitlements(account=live.account))
+        require(live.account, get_entitlements(account=live.account), None)
         all_counted.wait(PATIENCE_S)
         return reserve(**values)  # type: ignore[arg-type]  # handed on as they are
 
     monkeypatch.setattr(services, "reserve_calls", count_first)
-    monkeypatch.setattr(services, "_require_queue_room", lambda *_: None)
+    monkeypatch.setattr(services, "require_queue_room", lambda *_, **__: None)
     crew = Crew()
     crew.run(*[live.submit] * 3)
     assert (crew.errors, GenerationJob.objects.count()) == ([], 3)

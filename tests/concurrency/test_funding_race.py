@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from apps.accounts.models import Account
 from apps.audit.refs import SYSTEM
 from apps.billing.errors import PaymentRequired
@@ -27,12 +29,14 @@ from tests.apps.generation.paying import (
     publish_prices,
 )
 from tests.apps.generation.studio import Studio, assert_invariants_hold
-from tests.concurrency.racing import Race
+from tests.concurrency.racing import DRILL_S, Race
 from tests.drills.counting import drill_count
 from tests.factories import give_plan, make_account, make_key
 
 RACERS = 16
 ROUNDS = 3
+
+pytestmark = pytest.mark.timeout(DRILL_S)
 
 
 class Submits(Race):

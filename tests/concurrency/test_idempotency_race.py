@@ -55,13 +55,13 @@ def test_control_looking_before_inserting_instead_of_the_constraint_makes_two_jo
     """What the unique key decides, a look at the table cannot: both twins look before either has written."""
     both_looked = threading.Barrier(2)
 
-    def look_only(**values: object) -> IdempotencyRecord | None:
+    def look_only(**values: object) -> list[IdempotencyRecord | None]:
         is_taken = IdempotencyRecord.objects.filter(key=CLAIM.key).exists()
         both_looked.wait(PATIENCE_S)
-        return None if is_taken else IdempotencyRecord()
+        return [None if is_taken else IdempotencyRecord()]
 
-    monkeypatch.setattr(services, "take_key", look_only)
-    monkeypatch.setattr(services, "bind_job", lambda **_: None)
+    monkeypatch.setattr(services, "take_keys", look_only)
+    monkeypatch.setattr(services, "bind_jobs", lambda **_: None)
     crew = Crew()
     crew.run(*[lambda: live.submit(idempotency=CLAIM)] * 2)
     assert (crew.errors, GenerationJob.objects.count()) == ([], 2)
@@ -83,10 +83,10 @@ def test_when_the_winner_rolls_back_a_waiting_twin_takes_its_place(
     live: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     winner_has_key, twin_waits = threading.Event(), threading.Event()
-    take, bind = idempotency.take_key, idempotency.bind_job
+    take, bind = idempotency.take_keys, idempotency.bind_jobs
     winner: list[int] = []
 
-    def take_in_turn(**values: object) -> IdempotencyRecord | None:
+    def take_in_turn(**values: object) -> list[IdempotencyRecord | None]:
         if threading.get_ident() != winner[0]:
             twin_waits.set()
         record = take(**values)  # type: ignore[arg-type]  # handed on as they are
@@ -103,8 +103,8 @@ def test_when_the_winner_rolls_back_a_waiting_twin_takes_its_place(
         winner.append(threading.get_ident())
         live.submit(idempotency=CLAIM)
 
-    monkeypatch.setattr(services, "take_key", take_in_turn)
-    monkeypatch.setattr(services, "bind_job", fail_if_winner)
+    monkeypatch.setattr(services, "take_keys", take_in_turn)
+    monkeypatch.setattr(services, "bind_jobs", fail_if_winner)
     first = in_background(submit_and_fail)
     assert winner_has_key.wait(PATIENCE_S)
     second = in_background(lambda: live.submit(idempotency=CLAIM))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import partial
 
 import pytest
@@ -10,14 +11,24 @@ from django.db import transaction
 from apps.audit.refs import SYSTEM
 from apps.billing.invoices.choices import DocumentKind, InvoiceState
 from apps.billing.invoices.errors import InvoiceStateConflict, NothingToInvoice
-from apps.billing.invoices.models import Invoice
+from apps.billing.invoices.models import Invoice, InvoicedCharge
 from apps.billing.invoices.numbers import take_number
 from apps.billing.invoices.services import draft_invoice, issue_invoice, void_invoice
+from apps.billing.ledger.choices import Place
+from apps.billing.ledger.selectors import trial_balance
+from apps.plans.charging import due_charges, mark_invoiced
+from apps.plans.errors import SubscriptionConflict
+from apps.plans.models import Plan
+from apps.plans.subscriptions import start_subscription
 from tests.apps.billing.invoices.office import FEBRUARY, NOW, draft, make_invoiced_account, use
 from tests.apps.billing.ledger.books import assert_books_balance
 from tests.apps.generation.studio import Crew
+from tests.drills.counting import drill_count
+from tests.factories import make_plan
 
 RACERS = 16
+FEE_ROUNDS = 3
+FEBRUARYS_17TH = datetime(2026, 2, 17, tzinfo=UTC)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -54,6 +65,45 @@ def test_one_account_is_invoiced_once_whoever_asks() -> None:
     assert Invoice.objects.get(pk=invoice.pk).state == InvoiceState.VOID
     assert numbers() in ([], ["CN-2026-000001", "INV-2026-000001"])
     assert_books_balance()
+
+
+def test_a_plans_fee_is_on_one_invoice_whoever_drafts() -> None:
+    make_plan()
+    make_plan("monthly", is_default=False)
+    Plan.objects.filter(code="monthly").update(price_micro=47_000_000)
+    plan = Plan.objects.get(code="monthly")
+    accounts = [make_invoiced_account(f"buyer-{number}") for number in range(drill_count(FEE_ROUNDS))]
+    for account in accounts:
+        start_subscription(account=account, plan=plan, actor=SYSTEM, now=FEBRUARYS_17TH)
+    for account in accounts:
+        crew = Crew()
+        crew.run(*[partial(draft_invoice, account=account, actor=SYSTEM, now=NOW, **FEBRUARY)] * RACERS)
+        assert [type(error) for error in crew.errors] == [NothingToInvoice] * (RACERS - 1)
+        invoice = Invoice.objects.get(account=account)
+        assert InvoicedCharge.objects.get(line__invoice=invoice).charge.account_id == account.pk
+        issue_invoice(invoice_id=invoice.pk, actor=SYSTEM, now=NOW)
+    assert trial_balance()[Place.REVENUE] == 47_000_000 * len(accounts)
+    assert_books_balance()
+
+
+def test_control_without_the_books_lock_the_rows_refuse_a_second_invoice() -> None:
+    """What is left when nobody waits: the fee's own row lets one through, and the other is rolled back."""
+    make_plan()
+    make_plan("monthly", is_default=False)
+    Plan.objects.filter(code="monthly").update(price_micro=47_000_000)
+    account = make_invoiced_account()
+    start_subscription(
+        account=account, plan=Plan.objects.get(code="monthly"), actor=SYSTEM, now=FEBRUARYS_17TH
+    )
+    charges = [each.pk for each in due_charges(account_id=account.pk, before=NOW)]
+
+    def mark() -> None:
+        with transaction.atomic():
+            mark_invoiced(charges, now=NOW)
+
+    crew = Crew()
+    crew.run(*[mark] * RACERS)
+    assert [type(error) for error in crew.errors] == [SubscriptionConflict] * (RACERS - 1)
 
 
 def test_a_number_that_was_not_used_is_given_to_the_next() -> None:

@@ -35,7 +35,7 @@ from tests.apps.billing.ledger.books import (
     top_up,
 )
 from tests.apps.generation.studio import PATIENCE_S
-from tests.concurrency.racing import Race
+from tests.concurrency.racing import DRILL_S, Race
 from tests.drills.counting import drill_count
 from tests.factories import make_account
 
@@ -44,7 +44,7 @@ ROUNDS = 6
 LAST = 7
 _job_ids = count(1)
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(DRILL_S)]
 
 
 @pytest.fixture
@@ -239,7 +239,7 @@ def test_whatever_one_transaction_does_nobody_waits_in_a_circle(account: Account
     common: dict[str, Any] = {"account_id": account.pk, "amount_micro": 1, "now": NOW}
 
     def deed(order: int) -> None:
-        parts = [
+        parts: list[Callable[[], object]] = [
             hold_last(account, Source.PROMO),
             hold_last(account, Source.WALLET),
             partial(services.top_up, key=f"a:{next(numbers)}", memo="", **common),

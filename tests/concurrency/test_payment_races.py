@@ -5,18 +5,17 @@ DARKROOM_DRILL_COUNT sets the rounds. The last test is the control: with the loc
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
-from threading import Barrier, Thread
 from typing import Any
 
 import pytest
 from django.db import connection
 
+from apps.billing.choices import Source
 from apps.billing.ledger.errors import InsufficientFunds
 from apps.billing.ledger.models import LedgerEntry
-from apps.core.errors import Conflict, DomainError, InvalidField
+from apps.core.errors import Conflict, InvalidField
 from apps.payments import customers, services
 from apps.payments.auto_top_up import run_auto_top_ups
 from apps.payments.errors import NotRefundable
@@ -24,10 +23,10 @@ from apps.payments.metering import collect_usage
 from apps.payments.models import Checkout, MeterBatch, MeteredUsage, Payment, Refund, StripeEvent
 from apps.payments.subscribed import require_open_subscription
 from apps.plans.models import Plan
-from tests.apps.generation.studio import PATIENCE_S
 from tests.apps.payments.conftest import configured, impatient, stage
 from tests.apps.payments.stage import URLS, Stage, usd
 from tests.apps.payments.usage import use
+from tests.concurrency.racing import DRILL_S, Track
 from tests.drills.counting import drill_count
 from tests.fake_stripe.visitor import Visitor
 
@@ -36,36 +35,13 @@ __all__ = ["configured", "impatient", "stage"]
 RACERS = 6
 ROUNDS = 2
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(DRILL_S)]
 
 
-def race(acts: Sequence[Callable[[], Any]], *refusals: type[DomainError]) -> Counter[str]:
-    """How often each act ended in what: "done", or the refusal's name (Any: what acts return)."""
-    outcomes: Counter[str] = Counter()
-    faults: list[BaseException] = []
-    gate = Barrier(len(acts))
-
-    def racer(act: Callable[[], Any]) -> None:
-        try:
-            connection.ensure_connection()
-            gate.wait(PATIENCE_S)
-            act()
-            outcomes["done"] += 1
-        except refusals as refusal:
-            outcomes[type(refusal).__name__] += 1
-        except BaseException as fault:  # noqa: BLE001  # a thread's failure must reach the test
-            faults.append(fault)
-        finally:
-            connection.close()
-
-    threads = [Thread(target=racer, args=(act,), daemon=True) for act in acts]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if faults:
-        raise faults[0]
-    return outcomes
+@pytest.fixture
+def track(transactional_db: None) -> Iterator[Track]:
+    with Track(RACERS).open() as racers:
+        yield racers
 
 
 def top_up(stage: Stage, token: str) -> str:
@@ -79,23 +55,23 @@ def top_up(stage: Stage, token: str) -> str:
     ).url
 
 
-def test_many_clicks_are_one_visit(stage: Stage) -> None:
+def test_many_clicks_are_one_visit(stage: Stage, track: Track) -> None:
     for number in range(drill_count(ROUNDS)):
         urls: list[str] = []
         acts = [partial(_note, urls, top_up, stage, f"token-{number:04}")] * RACERS
-        assert race(acts) == {"done": RACERS}
+        assert track.race(acts) == {None: RACERS}
         assert len(set(urls)) == 1
         assert Checkout.objects.count() == number + 1
     assert len(stage.fake.store.every("customer")) == 1
 
 
-def test_a_message_delivered_many_times_at_once_is_one_payment(stage: Stage) -> None:
+def test_a_message_delivered_many_times_at_once_is_one_payment(stage: Stage, track: Track) -> None:
     for number in range(drill_count(ROUNDS)):
         Visitor(stage.fake).pay(top_up(stage, f"token-{number:04}"))
         webhooks = stage.fake.take_webhooks()
         for webhook in webhooks:
             answers: list[int] = []
-            race([partial(_note, answers, stage.post, webhook)] * RACERS)
+            track.race([partial(_note, answers, stage.post, webhook)] * RACERS)
             assert set(answers) == {200}
         assert stage.balances().wallet_micro == usd(20) * (number + 1)
     assert LedgerEntry.objects.count() == Payment.objects.count() == drill_count(ROUNDS)
@@ -124,23 +100,23 @@ def refund(stage: Stage, payment: Payment, token: str) -> Refund:
     )
 
 
-def test_one_of_many_refunds_gets_the_money(stage: Stage) -> None:
+def test_one_of_many_refunds_gets_the_money(stage: Stage, track: Track) -> None:
     for number in range(drill_count(ROUNDS)):
         stage.top_up(20, token=f"token-{number:04}")
         payment = Payment.objects.latest("pk")
         acts = [partial(refund, stage, payment, f"refund-{number:04}-{each}") for each in range(RACERS)]
-        outcomes = race(acts, Conflict, NotRefundable, InvalidField, InsufficientFunds)
-        assert outcomes["done"] == 1
+        outcomes = track.race(acts, Conflict, NotRefundable, InvalidField, InsufficientFunds)
+        assert outcomes[None] == 1
         assert stage.balances().wallet_micro == 0
     assert len(stage.fake.store.every("refund")) == Refund.objects.count() == drill_count(ROUNDS)
 
 
-def test_two_tabs_that_change_the_plan_end_where_stripe_is(stage: Stage) -> None:
+def test_two_tabs_that_change_the_plan_end_where_stripe_is(stage: Stage, track: Track) -> None:
     stage.subscribe(stage.sell("standard", 47))
     plans = [stage.sell("premium", 199), stage.sell("studio", 299)]
     for number in range(drill_count(ROUNDS)):
         acts = [partial(change, stage, plan, f"change-{number:04}-{plan.code}") for plan in plans]
-        race(acts, Conflict)
+        track.race(acts, Conflict)
         stage.deliver()
         ours = require_open_subscription(stage.account)
         [theirs] = stage.fake.store.every("subscription")
@@ -149,46 +125,57 @@ def test_two_tabs_that_change_the_plan_end_where_stripe_is(stage: Stage) -> None
         assert stage.plan_code() == ours.plan.code
 
 
-def test_workers_put_usage_into_one_batch(stage: Stage) -> None:
+def test_workers_put_usage_into_one_batch(stage: Stage, track: Track) -> None:
     stage.add_card()
     for number in range(drill_count(ROUNDS)):
         for job_id in range(number * 10, number * 10 + 10):
             use(stage.account, job_id=job_id, price_micro=2_000, now=stage.now)
-        race([lambda: collect_usage(now=stage.now)] * RACERS)
+        track.race([lambda: collect_usage(now=stage.now)] * RACERS)
         stage.clock.advance(minutes=1)
         assert MeteredUsage.objects.count() == 10 * (number + 1)
         assert sum(MeterBatch.objects.values_list("value_micro", flat=True)) == 20_000 * (number + 1)
 
 
-def test_workers_fill_a_wallet_once(stage: Stage) -> None:
+def test_workers_fill_a_wallet_once(stage: Stage, track: Track) -> None:
+    rounds = drill_count(ROUNDS)
     stage.add_card()
     services.set_auto_top_up(
         account=stage.account,
         is_on=True,
         threshold_micro=usd(5),
         amount_micro=usd(20),
-        monthly_cap_micro=usd(10_000),
+        monthly_cap_micro=usd(20) * rounds,
         actor=stage.cast.ada.ref,
         now=stage.now,
     )
-    race([lambda: run_auto_top_ups(now=stage.now)] * RACERS)
-    stage.deliver()
-    assert stage.balances().wallet_micro == usd(20)
-    assert len(stage.fake.store.every("payment_intent")) == 1
+    for number in range(1, rounds + 1):
+        track.race([lambda: run_auto_top_ups(now=stage.now)] * RACERS)
+        stage.deliver()
+        assert stage.balances().wallet_micro == usd(20)
+        assert len(stage.fake.store.every("payment_intent")) == number
+        use(
+            stage.account,
+            job_id=number,
+            price_micro=usd(20),
+            now=stage.now,
+            source=Source.WALLET,
+            is_captured=True,
+        )
+        stage.clock.advance(minutes=10)
 
 
 def test_without_the_lock_an_account_is_served_twice_at_once(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, track: Track, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The control: what `one_at_a_time` keeps apart does meet when it does nothing."""
-    assert most_at_once(stage) == 1
+    assert most_at_once(stage, track) == 1
 
     monkeypatch.setattr(customers, "try_session_lock", lambda name: True)
     monkeypatch.setattr(customers, "release_session_lock", lambda name: None)
-    assert most_at_once(stage) > 1
+    assert most_at_once(stage, track) > 1
 
 
-def most_at_once(stage: Stage) -> int:
+def most_at_once(stage: Stage, track: Track) -> int:
     """How many of the racers are within the section at one time."""
     inside: list[int] = []
     seen: list[int] = []
@@ -201,5 +188,5 @@ def most_at_once(stage: Stage) -> int:
                 cursor.execute("SELECT pg_sleep(0.05)")
             inside.pop()
 
-    race([visit] * RACERS)
+    track.race([visit] * RACERS)
     return max(seen)

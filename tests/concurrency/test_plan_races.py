@@ -1,18 +1,17 @@
 """Many who want the last one of something: a unit of a month, a cent of a budget, a coupon, a plan, a seat.
 
-Threads with connections of their own and real commits; DARKROOM_RACE_ROUNDS repeats each race (drill: 1,000).
+DARKROOM_DRILL_COUNT sets the rounds (the drill: 1,000). The last test is the control.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from threading import Barrier, Thread
+from threading import Barrier
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 
 from apps.accounts.choices import Role
 from apps.accounts.models import Account, Membership, User
@@ -28,52 +27,42 @@ from apps.quotas.allowances import take_plan_allowance
 from apps.quotas.budgets import give_back_budget, take_budget
 from apps.quotas.models import Allowance, Budget, MonthlyKeyUsage, MonthlyUsage
 from apps.quotas.services import reserve_calls
+from tests.apps.generation.studio import PATIENCE_S
+from tests.concurrency.racing import DRILL_S, Act, Track
+from tests.drills.counting import drill_count
 from tests.factories import give_plan, make_account, make_key, make_plan
 
-ROUNDS = int(os.environ.get("DARKROOM_RACE_ROUNDS", "5"))
+ROUNDS = drill_count(5)
 CALLERS = 8
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
-GATE_S = 60
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(DRILL_S)]
 
 
-def race(attempts: list[Callable[[], object]]) -> int:
-    """All at once; how many were let through. Whatever is no refusal fails the test."""
-    gate = Barrier(len(attempts))
-    won: list[bool] = []
-    faults: list[BaseException] = []
+class NotLetIn(Exception):
+    """Of an act that answers None where there is nothing left."""
 
-    def caller(attempt: Callable[[], object]) -> None:
-        try:
-            connection.ensure_connection()
-            gate.wait(GATE_S)
-            won.append(attempt() is not None)
-        except DomainError:
-            won.append(False)
-        except BaseException as fault:  # noqa: BLE001  # a thread's failure must reach the test
-            faults.append(fault)
-        finally:
-            connection.close()
 
-    threads = [Thread(target=caller, args=(attempt,)) for attempt in attempts]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert faults == []
-    return sum(won)
+@pytest.fixture
+def track(transactional_db: None) -> Iterator[Track]:
+    with Track(CALLERS).open() as racers:
+        yield racers
+
+
+def winners(track: Track, acts: Sequence[Act]) -> int:
+    """How many of a round were let through; whatever is no refusal fails the test."""
+    return track.race(acts, DomainError, NotLetIn)[None]
 
 
 def _atomically(part: Callable[[], object]) -> Callable[[], object]:
     def attempt() -> object:
         with transaction.atomic():
-            return part() or True
+            return part()
 
     return attempt
 
 
-def test_the_last_call_of_a_month_has_one_winner() -> None:
+def test_the_last_call_of_a_month_has_one_winner(track: Track) -> None:
     account = make_account(now=NOW)
     key = make_key(account, monthly_cap=ROUNDS).key
 
@@ -83,36 +72,37 @@ def test_the_last_call_of_a_month_has_one_winner() -> None:
         )
 
     for number in range(ROUNDS):
-        assert race([_atomically(partial(reserve, number + 1))] * CALLERS) == 1
+        assert winners(track, [_atomically(partial(reserve, number + 1))] * CALLERS) == 1
     assert MonthlyUsage.objects.get().calls == MonthlyKeyUsage.objects.get().calls == ROUNDS
 
 
-def test_the_last_call_of_a_key_has_one_winner() -> None:
+def test_the_last_call_of_a_key_has_one_winner(track: Track) -> None:
     account = make_account(now=NOW)
     for number in range(ROUNDS):
         key = make_key(account, name=str(number), monthly_cap=1).key
         reserve = _atomically(
             partial(reserve_calls, account=account, count=1, limit=UNLIMITED, now=NOW, api_key=key)
         )
-        assert race([reserve] * CALLERS) == 1
+        assert winners(track, [reserve] * CALLERS) == 1
     assert set(MonthlyKeyUsage.objects.values_list("calls", flat=True)) == {1}
 
 
-def test_the_last_included_call_has_one_winner() -> None:
+def test_the_last_included_call_has_one_winner(track: Track) -> None:
     account = make_account(now=NOW)
     for number in range(ROUNDS):
         give_plan(account, included_calls_per_month=number + 1)
         entitlements = get_entitlements(account, now=NOW)
 
-        def take(entitlements: Entitlements = entitlements) -> object:
+        def take(entitlements: Entitlements = entitlements) -> None:
             with transaction.atomic():
-                return take_plan_allowance(account=account, entitlements=entitlements, calls=1, now=NOW)
+                if take_plan_allowance(account=account, entitlements=entitlements, calls=1, now=NOW) is None:
+                    raise NotLetIn
 
-        assert race([take] * CALLERS) == 1
+        assert winners(track, [take] * CALLERS) == 1
     assert Allowance.objects.get().reserved == ROUNDS
 
 
-def test_a_hard_budget_has_one_winner_and_is_never_overdrawn() -> None:
+def test_a_hard_budget_has_one_winner_and_is_never_overdrawn(track: Track) -> None:
     """The account's and the key's are spent together, while others give back: nobody waits for ever."""
     account = make_account(now=NOW)
     key = make_key(account).key
@@ -127,15 +117,15 @@ def test_a_hard_budget_has_one_winner_and_is_never_overdrawn() -> None:
         give_back_budget(account_id=account.pk, api_key_id=key.pk, amount_micro=60, day=NOW.date())
 
     for _ in range(ROUNDS):
-        assert race([_atomically(take)] * CALLERS) == 1
+        assert winners(track, [_atomically(take)] * CALLERS) == 1
         for budget in (whole, of_key):
             budget.refresh_from_db()
             assert budget.spent_micro == 60
-        race([_atomically(give_back)] + [_atomically(take)] * CALLERS)
+        winners(track, [_atomically(give_back)] + [_atomically(take)] * (CALLERS - 1))
         Budget.objects.update(spent_micro=0)
 
 
-def test_the_last_coupon_has_one_winner() -> None:
+def test_the_last_coupon_has_one_winner(track: Track) -> None:
     accounts = [make_account(f"a{number}", now=NOW) for number in range(CALLERS)]
     for number in range(ROUNDS):
         coupon = Coupon(code=f"LAST-{number}", kind="credit", value=10, max_redemptions=1)
@@ -144,18 +134,18 @@ def test_the_last_coupon_has_one_winner() -> None:
             partial(redeem_coupon, account=account, code=coupon.code, actor=SYSTEM, now=NOW)
             for account in accounts
         ]
-        assert race(attempts) == 1
+        assert winners(track, attempts) == 1
         coupon.refresh_from_db()
         assert (coupon.redemptions, Redemption.objects.filter(coupon=coupon).count()) == (1, 1)
 
 
-def test_an_account_redeems_once_however_often_it_clicks() -> None:
+def test_an_account_redeems_once_however_often_it_clicks(track: Track) -> None:
     account = make_account(now=NOW)
     for number in range(ROUNDS):
         coupon = Coupon(code=f"TWICE-{number}", kind="credit", value=1_000_000)
         save_coupon(coupon=coupon, actor=SYSTEM, now=NOW)
         click = partial(redeem_coupon, account=account, code=coupon.code, actor=SYSTEM, now=NOW)
-        assert race([click] * CALLERS) == 1
+        assert winners(track, [click] * CALLERS) == 1
         coupon.refresh_from_db()
         assert coupon.redemptions == 1
 
@@ -166,7 +156,7 @@ def _priced(code: str, price_micro: int) -> Plan:
     return Plan.objects.get(code=code)
 
 
-def test_of_two_tabs_one_upgrades_and_one_charge_is_made() -> None:
+def test_of_two_tabs_one_upgrades_and_one_charge_is_made(track: Track) -> None:
     make_plan()
     small, large = _priced("small", 10), _priced("large", 1_000_000)
     for number in range(ROUNDS):
@@ -174,11 +164,11 @@ def test_of_two_tabs_one_upgrades_and_one_charge_is_made() -> None:
         row = start_subscription(account=account, plan=small, actor=SYSTEM, now=NOW)
         later = NOW + timedelta(days=1)
         upgrade = partial(change_plan, subscription=row, plan=large, seen_revision=1, actor=SYSTEM, now=later)
-        assert race([upgrade] * 4) == 1
+        assert winners(track, [upgrade] * 4) == 1
         assert PlanCharge.objects.filter(account=account).count() == 2
 
 
-def test_a_company_gets_one_trial() -> None:
+def test_a_company_gets_one_trial(track: Track) -> None:
     make_plan()
     plan = _priced("tried", 10)
     for number in range(ROUNDS):
@@ -186,7 +176,7 @@ def test_a_company_gets_one_trial() -> None:
         attempts: list[Callable[[], object]] = [
             partial(start_trial, account=account, plan=plan, actor=SYSTEM, now=NOW) for account in accounts
         ]
-        assert race(attempts) == 1
+        assert winners(track, attempts) == 1
 
 
 def _owned(slug: str, domain: str) -> Account:
@@ -196,7 +186,7 @@ def _owned(slug: str, domain: str) -> Account:
     return account
 
 
-def test_the_last_seat_has_one_winner() -> None:
+def test_the_last_seat_has_one_winner(track: Track) -> None:
     make_plan()
     for number in range(ROUNDS):
         account = _owned(f"seats-{number}", f"seats{number}.example")
@@ -213,11 +203,11 @@ def test_the_last_seat_has_one_winner() -> None:
                     account=account, user=guest, role=Role.VIEWER, created_at=NOW
                 )
 
-        assert race([partial(sit, guest) for guest in guests]) == 1
+        assert winners(track, [partial(sit, guest) for guest in guests]) == 1
         assert Membership.objects.filter(account=account).count() == 2
 
 
-def test_control_reading_before_writing_lets_everybody_through() -> None:
+def test_control_reading_before_writing_lets_everybody_through(track: Track) -> None:
     """The races are real: without the limit in the WHERE clause all of them win."""
     account = make_account(now=NOW)
     budget = Budget.objects.create(
@@ -225,11 +215,12 @@ def test_control_reading_before_writing_lets_everybody_through() -> None:
     )
     gate = Barrier(CALLERS)
 
-    def read_then_write() -> object:
+    def read_then_write() -> None:
         row = Budget.objects.get(pk=budget.pk)
         has_room = row.spent_micro + 60 <= row.limit_micro
-        gate.wait(GATE_S)
+        gate.wait(PATIENCE_S)
         Budget.objects.filter(pk=budget.pk).update(spent_micro=row.spent_micro + 60)
-        return True if has_room else None
+        if not has_room:
+            raise NotLetIn
 
-    assert race([read_then_write] * CALLERS) == CALLERS
+    assert winners(track, [read_then_write] * CALLERS) == CALLERS

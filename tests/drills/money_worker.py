@@ -114,7 +114,7 @@ class Worker:
     def end_some(self) -> int:
         """Claim what waits and end it; how many were claimed."""
         from apps.core.clock import now
-        from apps.generation.lifecycle import claim_jobs
+        from apps.generation.claiming import claim_jobs
 
         claimed: list[GenerationJob] = []
         for suspects in (False, True):
@@ -126,27 +126,37 @@ class Worker:
                     suspects=suspects,  # noqa: B023  # called at once
                 )
             )
-        for job in claimed:
-            stubbornly(lambda: self._end(job))  # noqa: B023
+        chances = [(job, self.dice.random()) for job in claimed]
+        for job, chance in chances:
+            if chance < FAILED + CANCELED:
+                stubbornly(lambda: self._refuse(job, chance))  # noqa: B023
+        made = [job for job, chance in chances if chance >= FAILED + CANCELED]
+        if made:
+            stubbornly(lambda: self._deliver(made))
         return len(claimed)
 
-    def _end(self, job: GenerationJob) -> None:
+    def _refuse(self, job: GenerationJob, chance: float) -> None:
         from apps.core.clock import now
         from apps.generation.faults import INTERNAL
-        from apps.generation.lifecycle import LeaseLost, fail_job, finish_cancel, finish_job, lease_of
+        from apps.generation.lifecycle import LeaseLost, fail_job, finish_cancel, lease_of
 
-        lease, chance = lease_of(job), self.dice.random()
         try:
             if chance < FAILED:
-                fail_job(lease=lease, failure=INTERNAL, worker=self._ref, now=now())
-            elif chance < FAILED + CANCELED:
-                finish_cancel(lease=lease, worker=self._ref, now=now())
+                fail_job(lease=lease_of(job), failure=INTERNAL, worker=self._ref, now=now())
             else:
-                images = images_of(job)
-                finish_job(lease=lease, artifacts=images, timings={}, worker=self._ref, now=now())
+                finish_cancel(lease=lease_of(job), worker=self._ref, now=now())
         except LeaseLost:
             # Ended by a try whose answer was lost with the database.
             return
+
+    def _deliver(self, jobs: list[GenerationJob]) -> None:
+        """All of them at once; those that a try ended whose answer was lost are lost leases now."""
+        from apps.core.clock import now
+        from apps.generation.delivering import Delivered
+        from apps.generation.lifecycle import finish_jobs, lease_of
+
+        made = {lease_of(job): Delivered(artifacts=images_of(job), timings={}) for job in jobs}
+        finish_jobs(made, worker=self._ref, now=now())
 
 
 def images_of(job: GenerationJob) -> list[NewArtifact]:

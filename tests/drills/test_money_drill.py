@@ -1,7 +1,8 @@
 """`kill -9` while two hundred tenants spend money: every event is billed once, to the micro-dollar.
 
-DARKROOM_DRILL_COUNT=50 is 100,000 events and fifty kills. The normal suite has three kills: an event, from
-the question to the image and the money, is 23 statements, and two cores do about a hundred events a second.
+An event is one accepted call of one image: delivered, it is a row of usage; the tenth part that fails or is
+canceled is given back. DARKROOM_DRILL_COUNT is the number of kills, with 2,000 events each: 50 are 100,000.
+Callers ask for ten at a time, and workers end together what they have claimed, by the product's own services.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ class Workers:
 
 
 def test_every_event_is_billed_once(appliance: Appliance) -> None:
-    kills = drill_count(3)
+    kills = drill_count(10)
     events = kills * EVENTS_A_KILL
     dice = random.Random(20260302)
     started = time.monotonic()

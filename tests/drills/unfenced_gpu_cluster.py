@@ -16,8 +16,8 @@ def take_out_fence() -> None:
     from apps.generation import lifecycle
     from apps.generation.models import GenerationJob
 
-    def held(lease: lifecycle.Lease) -> QuerySet[GenerationJob]:
-        return GenerationJob.objects.filter(pk=lease.job_id)
+    def held(*leases: lifecycle.Lease) -> QuerySet[GenerationJob]:
+        return GenerationJob.objects.filter(pk__in=[lease.job_id for lease in leases])
 
     lifecycle._held = held
 

@@ -116,7 +116,17 @@ def _read_phase(fake: Fake, row: Params, *, starts: int, proration: str) -> dict
         )
     if over <= start:
         raise invalid("The end date of a phase must be after its start.", param=row.path_of("end_date"))
-    return _phase(items, start=start, over=over, proration=row.text("proration_behavior") or proration)
+    phase = _phase(items, start=start, over=over, proration=row.text("proration_behavior") or proration)
+    given = [fake.store.get("discount", each.need("discount")) for each in row.rows("discounts")]
+    phase["discounts"] = [{"coupon": None, "discount": each["id"], "promotion_code": None} for each in given]
+    return phase
+
+
+def _set_discounts(fake: Fake, schedule: Obj, phase: dict[str, Any]) -> None:
+    """Those of the phase and no others."""
+    subscription = fake.store.get("subscription", schedule["subscription"])
+    with changing(fake, subscription, UPDATED):
+        subscription["discounts"] = [each["discount"] for each in phase["discounts"]]
 
 
 def update(fake: Fake, params: Params, schedule_id: str) -> Obj:
@@ -139,6 +149,7 @@ def update(fake: Fake, params: Params, schedule_id: str) -> Obj:
         if phases:
             schedule["phases"] = phases
             schedule["current_phase"] = {name: phases[0][name] for name in ("start_date", "end_date")}
+            _set_discounts(fake, schedule, phases[0])
         if "end_behavior" in params:
             schedule["end_behavior"] = params.choice("end_behavior", {"release", "cancel"}, "release")
         schedule["metadata"] = merge_metadata(schedule["metadata"], params)
@@ -208,6 +219,7 @@ def _next_phase(fake: Fake, schedule: Obj) -> None:
         return
     with changing(fake, schedule, "subscription_schedule.updated"):
         schedule["current_phase"] = {name: phase[name] for name in ("start_date", "end_date")}
+    _set_discounts(fake, schedule, phase)
     with changing(fake, subscription, UPDATED):
         for item, wanted in zip(items_of(subscription), phase["items"], strict=False):
             set_price(item, fake.store.get("price", wanted["price"]))
@@ -224,7 +236,7 @@ def dues(fake: Fake) -> Iterator[Due]:
 
 PHASE = (
     "phases.items.price phases.items.quantity phases.start_date phases.end_date phases.duration.interval"
-    " phases.duration.interval_count phases.proration_behavior"
+    " phases.duration.interval_count phases.proration_behavior phases.discounts.discount"
 )
 ROUTES = [
     Route(

@@ -6,7 +6,7 @@ import json
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -110,11 +110,32 @@ def serve(fake: Fake, *, host: str = "127.0.0.1", port: int = 0) -> ThreadingHTT
 def fake_stripe(*, port: int = 0, **options: Any) -> Iterator[Fake]:
     """A running fake on a free port of this machine; `options` are `assemble`'s."""
     fake = assemble(**options)
-    server = serve(fake, port=port)
+    with _running(serve(fake, port=port)):
+        yield fake
+
+
+@contextmanager
+def fake_stripes() -> Iterator[Callable[[], Fake]]:
+    """Fakes one after the other at one address: each call gives a new one, and ends the one before."""
+    first = assemble()
+    server = serve(first)
+
+    def take_over() -> Fake:
+        fake = assemble()
+        fake.url = first.url
+        server.RequestHandlerClass.fake = fake  # type: ignore[attr-defined]  # the class that `serve` made
+        return fake
+
+    with _running(server):
+        yield take_over
+
+
+@contextmanager
+def _running(server: ThreadingHTTPServer) -> Iterator[None]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
-        yield fake
+        yield
     finally:
         server.shutdown()
         server.server_close()

@@ -129,14 +129,16 @@ def _change_once_paid(fake: Fake, subscription: Obj, changes: list[Change], line
         }
 
 
-def end_trial(fake: Fake, subscription: Obj) -> None:
-    """The first paid period begins now."""
+def end_trial(fake: Fake, subscription: Obj, *, behaviour: str = "allow_incomplete") -> None:
+    """The first paid period begins now. Raises 402 where nothing may change unless it is paid."""
     now = fake.clock.now()
     interval, count = interval_of(subscription)
     with changing(fake, subscription, UPDATED):
         set_period(subscription, now, next_boundary(now, now, interval=interval, count=count))
         subscription.update(status="active", trial_end=now, billing_cycle_anchor=now)
-    bill_now(fake, subscription, period_lines(fake, subscription), reason="subscription_update")
+    refusal = bill_now(fake, subscription, period_lines(fake, subscription), reason="subscription_update")
+    if refusal is not None and behaviour == "error_if_incomplete":
+        raise refusal
 
 
 def _apply_plain(fake: Fake, subscription: Obj, params: Params) -> None:
@@ -177,10 +179,10 @@ def _apply_plain(fake: Fake, subscription: Obj, params: Params) -> None:
         ]
 
 
-def _move_trial_end(fake: Fake, subscription: Obj, params: Params) -> None:
+def _move_trial_end(fake: Fake, subscription: Obj, params: Params, *, behaviour: str) -> None:
     if params.text("trial_end") == "now":
         if subscription["status"] == "trialing":
-            end_trial(fake, subscription)
+            end_trial(fake, subscription, behaviour=behaviour)
         return
     at = params.whole("trial_end")
     if at is None or at <= fake.clock.now() or subscription["status"] != "trialing":
@@ -209,7 +211,7 @@ def update(fake: Fake, params: Params, subscription_id: str) -> Obj:
                     at=params.whole("proration_date"),
                 )
             if "trial_end" in params:
-                _move_trial_end(fake, subscription, params)
+                _move_trial_end(fake, subscription, params, behaviour=behaviour)
             return subscription
     except Refusal as refusal:
         # What it names was undone with everything else.

@@ -8,18 +8,19 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.test import Client
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from django.template.loader import render_to_string
+from django.test import Client, RequestFactory
+from playwright.sync_api import Browser, BrowserContext, Page, Response, sync_playwright
 
 from apps.accounts.models import User
-from tests.portal_screens.pages import NEWCOMER, OWNER, SHOTS, Shot
+from tests.portal_screens.pages import DEVELOPER, NEWCOMER, OWNER, SHOTS, Shot
 from tests.portal_screens.seed import Seeded
 
 CHROMIUM: Final = "/usr/bin/chromium"
 WIDTHS: Final = (390, 1440)
 HEIGHT: Final = 900
 # Pages that are meant to be missing.
-EXPECTED_STATUS: Final = {"not-found": 404, "join": 410}
+EXPECTED_STATUS: Final = {"not-found": 404, "join": 410, "forbidden": 403}
 
 
 def take_all(
@@ -41,13 +42,13 @@ def take_all(
                 for width in WIDTHS:
                     for who in {shot.who for shot in chosen}:
                         with _open(browser, url, theme=theme, width=width, language=language) as context:
-                            _sign_in(context, url, {OWNER: seeded.owner, NEWCOMER: seeded.newcomer}.get(who))
+                            _sign_in(context, url, _people(seeded).get(who))
                             for shot in chosen:
                                 if shot.who == who:
                                     name = f"{shot.name}-{width}-{theme}" + (
                                         "" if language == "en" else f"-{language}"
                                     )
-                                    problems += _take(context, url, shot, folder / f"{name}.png")
+                                    problems += _take(context, url, shot, seeded, folder / f"{name}.png")
         browser.close()
     return problems
 
@@ -76,14 +77,37 @@ def _sign_in(context: BrowserContext, url: str, user: User | None) -> None:
     )
 
 
-def _take(context: BrowserContext, url: str, shot: Shot, file: Path) -> list[str]:
+def _people(seeded: Seeded) -> dict[str, User]:
+    return {OWNER: seeded.owner, NEWCOMER: seeded.newcomer, DEVELOPER: seeded.developer}
+
+
+def _show(page: Page, url: str, shot: Shot, seeded: Seeded) -> Response:
+    """Visit the page; of one that no visit leads to, what its template makes."""
+    address = url + shot.path.format(**seeded.ids)
+    if shot.template:
+        request = RequestFactory().get(shot.path)
+        request.user = seeded.owner
+        html = render_to_string(shot.template, {"url": f"{shot.path}#there"}, request=request)
+        page.route(address, lambda route: route.fulfill(body=html, content_type="text/html"))
+    answer = page.goto(address, wait_until="networkidle")
+    assert answer is not None  # only for a jump within a page
+    if shot.submit:
+        for field in page.locator(f"{shot.submit} input[required]").all():
+            field.fill("Pictures of the shop")
+        with page.expect_response(address) as submitted:
+            page.locator(f"{shot.submit} button.btn-primary").click()
+        page.wait_for_load_state("networkidle")
+        return submitted.value
+    return answer
+
+
+def _take(context: BrowserContext, url: str, shot: Shot, seeded: Seeded, file: Path) -> list[str]:
     problems: list[str] = []
     page = context.new_page()
     page.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("request", lambda request: problems.extend(_foreign(request.url, url)))
-    answer = page.goto(url + shot.path, wait_until="networkidle")
-    assert answer is not None  # only for a jump within a page
+    answer = _show(page, url, shot, seeded)
     expected = EXPECTED_STATUS.get(shot.name, 200)
     if answer.status != expected:
         problems.append(f"answers {answer.status}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-OWNER, NEWCOMER, NOBODY = "owner", "newcomer", "nobody"
+OWNER, NEWCOMER, DEVELOPER, NOBODY = "owner", "newcomer", "developer", "nobody"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,7 +15,12 @@ class Shot:
     name: str
     """Of the file."""
     path: str
+    """With {name} for what `Seeded.ids` knows."""
     who: str = OWNER
+    submit: str = ""
+    """The form to send once its required fields are filled: what it answers is the page."""
+    template: str = ""
+    """Shown at this address though no visit leads there by itself."""
 
 
 SHOTS: Final = (
@@ -45,4 +50,23 @@ SHOTS: Final = (
     Shot(name="not-found", path="/portal/nothing-here"),
     Shot(name="docs", path="/docs/guides", who=NOBODY),
     Shot(name="reference", path="/docs", who=NOBODY),
+    Shot(name="job", path="/portal/jobs/{job}"),
+    Shot(name="job-failed", path="/portal/jobs/{failed_job}"),
+    Shot(name="key", path="/portal/keys/{key}"),
+    Shot(name="key-issued", path="/portal/keys/new", submit="main form"),
+    Shot(name="delivery", path="/portal/webhooks/deliveries/{delivery}"),
+    Shot(name="invoice-jobs", path="/portal/billing/card-invoices/{invoice}/jobs"),
+    Shot(name="leaving", path="/portal/shown-leaving", template="portal/billing/leaving.html"),
+    Shot(name="security", path="/accounts/2fa/"),
+    Shot(name="sessions", path="/accounts/sessions/"),
+    Shot(name="addresses", path="/accounts/email/"),
+    Shot(name="confirm-address", path="/accounts/confirm-email/", who=NOBODY),
+    Shot(name="confirm-unknown", path="/accounts/confirm-email/unknown/", who=NOBODY),
+    Shot(name="password-sent", path="/accounts/password/reset/done/", who=NOBODY),
+    Shot(name="awaiting-approval", path="/portal/awaiting-approval", who=NOBODY),
+    Shot(name="sign-out", path="/accounts/logout/"),
+    Shot(name="forbidden", path="/portal/billing", who=DEVELOPER),
+    Shot(name="bad-request", path="/portal/shown-400", template="400.html"),
+    Shot(name="too-old", path="/portal/shown-csrf", template="403_csrf.html"),
+    Shot(name="server-error", path="/portal/shown-500", template="500.html"),
 )

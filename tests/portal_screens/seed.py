@@ -24,11 +24,14 @@ from apps.artifacts.services import NewArtifact, record_artifacts
 from apps.audit.refs import SYSTEM
 from apps.billing.choices import Source
 from apps.billing.models import UsageEvent
+from apps.billing.prices.shipped import publish_shipped_prices
 from apps.generation.choices import JobState
 from apps.generation.models import GenerationJob
+from apps.payments.models import StripeInvoice
 from apps.plans.models import Plan
 from apps.plans.services import set_plan
 from apps.quotas.models import DailyUsage
+from tests.apps.webhooks.rows import queue_row
 from tests.factories import make_checkpoint, make_key, make_plan
 from tests.portal_screens.seed_money import give_money, give_payments
 
@@ -55,17 +58,22 @@ class Seeded:
     newcomer: User
     """Whose account is a minute old: every page is empty."""
     account: Account
+    developer: User
+    """Of the studio, without a look at its money."""
+    ids: dict[str, str]
+    """What addresses of single things are made of."""
 
 
 def seed(*, now: datetime) -> Seeded:
     """Fill an empty database."""
     chance = random.Random(7)
     _plans(now)
+    publish_shipped_prices(actor=SYSTEM, now=now)
     account = create_account(
         name="Studio Nord", slug="studio-nord", actor=SYSTEM, now=now, time_zone="Europe/Berlin"
     )
     owner = _member(account, "maren@studio-nord.example", Role.OWNER, now)
-    _member(account, "jonas@studio-nord.example", Role.DEVELOPER, now)
+    developer = _member(account, "jonas@studio-nord.example", Role.DEVELOPER, now)
     _member(account, "billing@studio-nord.example", Role.BILLING, now)
     second = create_account(name="Nord Archive", slug="nord-archive", actor=SYSTEM, now=now)
     add_member(account=second, user=owner, role=Role.ADMIN, actor=SYSTEM, now=now)
@@ -79,7 +87,23 @@ def seed(*, now: datetime) -> Seeded:
     give_payments(account, keys[2].key, now)
     newcomer_account = create_account(name="New Studio", slug="new-studio", actor=SYSTEM, now=now)
     newcomer = _member(newcomer_account, "new@studio.example", Role.OWNER, now)
-    return Seeded(owner=owner, newcomer=newcomer, account=account)
+    ids = _ids(account, keys[0].key)
+    return Seeded(owner=owner, newcomer=newcomer, account=account, developer=developer, ids=ids)
+
+
+def _ids(account: Account, key: ApiKey) -> dict[str, str]:
+    """One of each thing that has a page of its own."""
+    jobs = GenerationJob.objects.filter(account=account).order_by("pk")
+    made, failed = (jobs.filter(state=state).first() for state in (JobState.SUCCEEDED, JobState.FAILED))
+    invoice = StripeInvoice.objects.filter(account=account).order_by("pk").first()
+    assert made is not None and failed is not None and invoice is not None  # of this very seed
+    return {
+        "job": str(made.pk),
+        "failed_job": str(failed.pk),
+        "key": key.prefix,
+        "invoice": str(invoice.pk),
+        "delivery": queue_row(account).event_id,
+    }
 
 
 def _plans(now: datetime) -> None:

@@ -14,7 +14,7 @@ from apps.artifacts.links import artifact_url
 from apps.artifacts.media import BASE64_EXTENSION, EXTENSIONS
 from apps.artifacts.models import Artifact
 from apps.generation.choices import JobState
-from apps.generation.lifecycle import artifact_expiry
+from apps.generation.delivering import artifact_expiry
 from apps.generation.models import GenerationJob
 
 QUEUED_MESSAGE = "The image is being generated; fetch it from fetch_result after the estimated time."

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 
 from apps.api.bodies import read_fields
 from apps.api.native.keys_fields import read_key, read_list, renamed
-from apps.api.native.keys_render import key_body, usage_body
+from apps.api.native.keys_render import UsageFacts, key_body, usage_body
 from apps.api.native.models import json_response
 from apps.api.native.money_render import money_of
 from apps.api.native.views import NativeView
@@ -19,6 +19,7 @@ from apps.apikeys.delegation import access_key, issue_by_key, revoke_by_key
 from apps.apikeys.models import ApiKey
 from apps.core import clock
 from apps.core.errors import InvalidField
+from apps.generation.devices import kept_devices
 from apps.generation.selectors import count_open_jobs
 from apps.plans.selectors import get_entitlements
 from apps.quotas.selectors import get_key_caps, get_month, get_usage, list_budgets, list_days
@@ -50,11 +51,11 @@ class KeyListView(NativeView):
     def post(self, request: Request) -> HttpResponse:
         http = request._request
         key = self.identify(http, {}, Scope.KEYS_WRITE)
-        wanted = read_key(read_fields(http))
+        terms = read_key(read_fields(http))
         now = clock.now()
         # Without Idempotency-Key: the answer would be kept, and the secret with it.
         try:
-            issued = issue_by_key(maker=key, now=now, **wanted)
+            issued = issue_by_key(maker=key, terms=terms, now=now)
         except InvalidField as error:
             raise renamed(error) from None
         body = {"key": issued.plaintext, **key_body(issued.key, asked_by=key, now=now)}
@@ -87,8 +88,8 @@ class UsageView(NativeView):
         key = self.identify(request._request, {}, Scope.JOBS_READ)
         account, now = key.account, clock.now()
         entitlements = get_entitlements(account)
-        body = usage_body(
-            account=account.slug,
+        facts = UsageFacts(
+            key=key,
             usage=get_usage(account=account, entitlements=entitlements, now=now),
             month=get_month(account=account, entitlements=entitlements, now=now),
             caps=get_key_caps(account=account, keys=[key], now=now)[key.pk],
@@ -99,7 +100,8 @@ class UsageView(NativeView):
             ],
             money=money_of(account, now=now),
             entitlements=entitlements,
-            open_jobs=count_open_jobs(account=account),
+            open_jobs=count_open_jobs(account=account, api_key=key),
+            devices=kept_devices(account=account, now=now),
             days=list_days(account=account, now=now, count=HISTORY_DAYS),
         )
-        return json_response(body)
+        return json_response(usage_body(facts))

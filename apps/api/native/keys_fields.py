@@ -15,6 +15,7 @@ from apps.api.native.readers import Text
 from apps.api.native.tables import Field, Items, Table, object_schema, read_table
 from apps.api.readers import BadValue, Choice, JsonSchema, Whole, refuse
 from apps.apikeys.choices import DEFAULT_SCOPES, Scope
+from apps.apikeys.terms import KeyTerms
 from apps.core.errors import InvalidField
 
 CREDENTIAL: Final = "key"
@@ -74,6 +75,18 @@ KEY_FIELDS: Final[Table] = (
         Whole(lowest=0, highest=MAX_CAP),
         "most calls a calendar month; default: none",
     ),
+    Field(
+        "queue_depth",
+        "queue_depth",
+        Whole(lowest=0, highest=MAX_CAP),
+        "most open requests of it, waiting and running; more are refused; default: none",
+    ),
+    Field(
+        "max_parallel",
+        "max_parallel",
+        Whole(lowest=1, highest=MAX_CAP),
+        "most of its requests that run at once; more wait; default: none",
+    ),
 )
 
 LIST_PARAMETERS: Final[Mapping[str, tuple[int, str]]] = {
@@ -88,16 +101,15 @@ def describe() -> Mapping[str, JsonSchema]:
     return {"keys": object_schema(KEY_FIELDS)}
 
 
-def read_key(fields: JsonObject) -> dict[str, Any]:  # Any: each value is what its reader makes of it
-    """Values by our names, None or () for what is not asked. Raises FieldRefused."""
+def read_key(fields: JsonObject) -> KeyTerms:
+    """What the caller asks for, the rest left out. Raises FieldRefused."""
     given = {name: value for name, value in fields.items() if name != CREDENTIAL}
     try:
-        values = read_table(KEY_FIELDS, given)
+        values: dict[str, Any] = dict(read_table(KEY_FIELDS, given))
     except BadValue as error:
         raise FieldRefused(error.path, problem=str(error)) from None
-    unset = {"scopes": None, "expires_at": None, "daily_cap": None, "monthly_cap": None}
-    lists = {"allowed_checkpoints": (), "allowed_addresses": ()}
-    return unset | lists | values
+    # Any: each value is what its reader makes of it, and the table names the fields of KeyTerms.
+    return KeyTerms(**values)
 
 
 def renamed(error: InvalidField) -> InvalidField:

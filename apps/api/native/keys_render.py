@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TypedDict
 
 from apps.api.native.money_render import Money
 from apps.apikeys.models import ApiKey
+from apps.generation.devices import KeptDevice
+from apps.generation.selectors import OpenJobs
 from apps.plans.entitlements import Entitlements, Limit, Unlimited
 from apps.quotas import selectors as quota
 from apps.quotas.selectors import BudgetUsage, DayUsage, KeyCaps, MonthUsage, Usage
@@ -24,6 +27,8 @@ class KeyBody(TypedDict):
     allowed_addresses: list[str]
     daily_cap: int | None
     monthly_cap: int | None
+    queue_depth: int | None
+    max_parallel: int | None
     state: str
     is_current: bool
     created_at: str
@@ -73,11 +78,34 @@ class FairUse(TypedDict):
     full_weight: float
 
 
+class Queue(TypedDict):
+    """Requests that are waiting or running; null is without limit."""
+
+    limit: int | None
+    open: int
+
+
+class Parallel(TypedDict):
+    """Requests that are running; more wait, and null is without limit."""
+
+    limit: int | None
+    running: int
+
+
 class KeyUsage(TypedDict):
     """The caps of the key that asks; null where it has none."""
 
     day: Taken | None
     month: Taken | None
+    queue: Queue
+    parallel: Parallel
+
+
+class Device(TypedDict):
+    """A device that is kept for the account; while it is offline, requests wait for it."""
+
+    name: str
+    state: str
 
 
 class Spending(TypedDict):
@@ -89,13 +117,6 @@ class Spending(TypedDict):
     spent_micro: int
     remaining_micro: int
     resets_at: str
-
-
-class Queue(TypedDict):
-    """Requests that are waiting or running; null is without limit."""
-
-    limit: int | None
-    open: int
 
 
 class Day(TypedDict):
@@ -117,6 +138,9 @@ class UsageBody(TypedDict):
     budgets: list[Spending]
     money: Money
     queue: Queue
+    parallel: Parallel
+    service_level: str | None
+    devices: list[Device]
     max_images: int
     kinds: list[str]
     days: list[Day]
@@ -133,6 +157,8 @@ def key_body(key: ApiKey, *, asked_by: ApiKey, now: datetime) -> KeyBody:
         "allowed_addresses": list(key.allowed_addresses),
         "daily_cap": key.daily_cap,
         "monthly_cap": key.monthly_cap,
+        "queue_depth": key.queue_depth,
+        "max_parallel": key.max_parallel,
         "state": _state(key, now=now),
         "is_current": key.pk == asked_by.pk,
         "created_at": _iso(key.created_at) or "",
@@ -141,50 +167,77 @@ def key_body(key: ApiKey, *, asked_by: ApiKey, now: datetime) -> KeyBody:
     }
 
 
-def usage_body(
-    *,
-    account: str,
-    usage: Usage,
-    month: MonthUsage,
-    caps: KeyCaps,
-    budgets: Sequence[BudgetUsage],
-    money: Money,
-    entitlements: Entitlements,
-    open_jobs: int,
-    days: Sequence[DayUsage],
-) -> UsageBody:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageFacts:
+    """What `usage_body` says."""
+
+    key: ApiKey
+    """Of the caller, with its account."""
+    usage: Usage
+    month: MonthUsage
+    caps: KeyCaps
+    budgets: Sequence[BudgetUsage]
+    money: Money
+    entitlements: Entitlements
+    open_jobs: OpenJobs
+    devices: Sequence[KeptDevice]
+    days: Sequence[DayUsage]
+
+
+def usage_body(facts: UsageFacts) -> UsageBody:
     """All of it."""
+    may, jobs = facts.entitlements, facts.open_jobs
     return {
-        "account": account,
-        "plan": entitlements.plan_code,
-        "calls": {
-            "limit": _limit(usage.limit),
-            "used": usage.used,
-            "reserved": usage.reserved,
-            "remaining": _limit(usage.remaining),
-            "resets_at": _iso(usage.resets_at) or "",
-        },
+        "account": facts.key.account.slug,
+        "plan": may.plan_code,
+        "calls": _calls(facts.usage),
         "month": {
-            "calls": _taken(month.calls),
-            "included": _taken(month.included),
-            "free_today": _taken(month.free_today),
+            "calls": _taken(facts.month.calls),
+            "included": _taken(facts.month.included),
+            "free_today": _taken(facts.month.free_today),
         },
-        "fair_use": {
-            "limit": _limit(month.fair_use_limit),
-            "exceeded": month.is_beyond_fair_use,
-            "weight": month.weight,
-            "full_weight": month.full_weight,
-        },
-        "key": {
-            "day": None if caps.day is None else _taken(caps.day),
-            "month": None if caps.month is None else _taken(caps.month),
-        },
-        "budgets": [_spending(each) for each in budgets],
-        "money": money,
-        "queue": {"limit": _limit(entitlements.queue_depth), "open": open_jobs},
-        "max_images": entitlements.max_samples,
-        "kinds": sorted(entitlements.kinds),
-        "days": [{"day": each.day.isoformat(), "calls": each.calls} for each in days],
+        "fair_use": _fair_use(facts.month),
+        "key": _key_usage(facts),
+        "budgets": [_spending(each) for each in facts.budgets],
+        "money": facts.money,
+        "queue": {"limit": _limit(may.queue_depth), "open": jobs.open},
+        "parallel": {"limit": _limit(may.max_parallel), "running": jobs.running},
+        "service_level": may.sla,
+        "devices": [
+            {"name": each.name, "state": "online" if each.is_online else "offline"} for each in facts.devices
+        ],
+        "max_images": may.max_samples,
+        "kinds": sorted(may.kinds),
+        "days": [{"day": each.day.isoformat(), "calls": each.calls} for each in facts.days],
+    }
+
+
+def _calls(usage: Usage) -> Calls:
+    return {
+        "limit": _limit(usage.limit),
+        "used": usage.used,
+        "reserved": usage.reserved,
+        "remaining": _limit(usage.remaining),
+        "resets_at": _iso(usage.resets_at) or "",
+    }
+
+
+def _fair_use(month: MonthUsage) -> FairUse:
+    return {
+        "limit": _limit(month.fair_use_limit),
+        "exceeded": month.is_beyond_fair_use,
+        "weight": month.weight,
+        "full_weight": month.full_weight,
+    }
+
+
+def _key_usage(facts: UsageFacts) -> KeyUsage:
+    caps, key, jobs = facts.caps, facts.key, facts.open_jobs
+    return {
+        "day": None if caps.day is None else _taken(caps.day),
+        "month": None if caps.month is None else _taken(caps.month),
+        "queue": {"limit": key.queue_depth, "open": jobs.keys_open},
+        "parallel": {"limit": key.max_parallel, "running": jobs.keys_running},
     }
 
 

@@ -52,7 +52,7 @@ def _body(have: Balances, month: Report, names: Mapping[int, str]) -> Money:
         "wallet_micro": have.wallet_micro,
         "promo_micro": have.promo_micro,
         "held_micro": have.held_micro,
-        "owed_micro": have.receivable_micro + have.invoiced_micro,
+        "owed_micro": have.receivable_micro + have.invoiced_micro + have.disputed_micro,
         "spent_micro": month.total.price_micro,
         "keys": [
             {

@@ -31,7 +31,7 @@ SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "Build on it": ("streaming-progress", "webhooks", "errors-and-retries", "limits-and-quotas"),
     "Move over": ("from-modelslab", "from-openai", "automatic1111-clients"),
-    "Keep it in order": ("privacy-and-retention", "safety"),
+    "Keep it in order": ("keys-and-billing", "privacy-and-retention", "safety"),
     "Look up": ("error-codes", "model-imports", "webhook-deliveries"),
 }
 """Section -> slugs, in order; each is a file of the folder `guides`, or one of OTHER_FILES."""

@@ -38,6 +38,7 @@ READY: Final = {
     "checks": {
         "database": "ok",
         "migrations": "ok",
+        "prices": "ok",
         "gpu_worker": {"state": "ready", "device": "cuda:0", "reason": "bf16", "runtime": "torch"},
     },
 }

@@ -55,6 +55,8 @@ KEY: Final = {
     "allowed_addresses": [],
     "daily_cap": None,
     "monthly_cap": None,
+    "queue_depth": None,
+    "max_parallel": None,
     "state": "active",
     "is_current": False,
     "created_at": "2026-03-01T08:00:00.000000Z",
@@ -83,7 +85,12 @@ USAGE: Final = {
         "free_today": {"limit": 0, "used": 0, "remaining": 0, "resets_at": "2026-03-03T00:00:00.000000Z"},
     },
     "fair_use": {"limit": None, "exceeded": False, "weight": 2.0, "full_weight": 2.0},
-    "key": {"day": None, "month": None},
+    "key": {
+        "day": None,
+        "month": None,
+        "queue": {"limit": None, "open": 0},
+        "parallel": {"limit": 2, "running": 0},
+    },
     "budgets": [
         {
             "key": None,
@@ -104,6 +111,9 @@ USAGE: Final = {
         "keys": [{"key": "ab12cd34", "calls": 6, "images": 6, "price_micro": 12_000}],
     },
     "queue": {"limit": 50, "open": 0},
+    "parallel": {"limit": None, "running": 0},
+    "service_level": None,
+    "devices": [],
     "max_images": 4,
     "kinds": ["txt2img", "img2img"],
     "days": [{"day": "2026-03-01", "calls": 412}],

@@ -29,3 +29,5 @@ class LineUnit(models.TextChoices):
 
     IMAGE = "image"
     CALL = "call"
+    FEE = "fee"
+    """Of a plan, for a month or the rest of one."""

@@ -1,14 +1,16 @@
-"""What is on an invoice: usage on account that is on none yet, in lines that multiply exactly."""
+"""What is on an invoice: usage on account and plans' fees that are on none yet, in lines that multiply."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 from django.db import connection
 
-from apps.billing.invoices.models import Invoice, InvoicedUsage, InvoiceLine
+from apps.billing.invoices.choices import LineUnit
+from apps.billing.invoices.models import Invoice, InvoicedCharge, InvoicedUsage, InvoiceLine
 from apps.billing.money import from_cents, to_cents
+from apps.plans.charging import due_charges, mark_invoiced, release_charges
 
 BASIS = 10_000
 
@@ -38,7 +40,7 @@ INSERT INTO billing_invoicedusage (event_id, line_id, is_void) SELECT unnest(%s:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DueLine:
-    """Usage of one kind, model and price, with the events it consists of."""
+    """Usage of one kind, model and price with the events it consists of, or a fee with its charge."""
 
     generation_kind: str
     model: str
@@ -47,6 +49,7 @@ class DueLine:
     quantity: int
     amount_micro: int
     event_ids: list[int]
+    charge_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +87,23 @@ def find_due_lines(*, account_id: int, until: date) -> list[DueLine]:
     ]
 
 
+def find_due_fees(*, account_id: int, before: datetime) -> list[DueLine]:
+    """Fees of manual plans whose time began before this moment and that are on no invoice."""
+    return [
+        DueLine(
+            generation_kind="",
+            model=charge.memo,
+            unit=LineUnit.FEE,
+            unit_price_micro=charge.amount_micro,
+            quantity=1,
+            amount_micro=charge.amount_micro,
+            event_ids=[],
+            charge_id=charge.pk,
+        )
+        for charge in due_charges(account_id=account_id, before=before)
+    ]
+
+
 def totals_of(net_micro: int, *, tax_basis_points: int) -> Totals:
     """Tax to the nearest micro-dollar; the whole is rounded down to cents, in the buyer's favour."""
     tax_micro = (net_micro * tax_basis_points + BASIS // 2) // BASIS
@@ -95,8 +115,8 @@ def totals_of(net_micro: int, *, tax_basis_points: int) -> Totals:
     )
 
 
-def write_lines(invoice: Invoice, due: list[DueLine]) -> None:
-    """Save the lines, and claim the events of each: what two invoices want, the constraint gives to one."""
+def write_lines(invoice: Invoice, due: list[DueLine], *, now: datetime) -> None:
+    """Save the lines, and claim the events or the fee of each: the constraints give each to one invoice."""
     for position, line in enumerate(due, start=1):
         row = InvoiceLine.objects.create(
             invoice=invoice,
@@ -108,10 +128,16 @@ def write_lines(invoice: Invoice, due: list[DueLine]) -> None:
             quantity=line.quantity,
             amount_micro=line.amount_micro,
         )
+        if line.charge_id is not None:
+            InvoicedCharge.objects.create(charge_id=line.charge_id, line=row)
         with connection.cursor() as cursor:
             cursor.execute(CLAIM, [line.event_ids, row.pk])
+    mark_invoiced([line.charge_id for line in due if line.charge_id is not None], now=now)
 
 
-def release_usage(invoice: Invoice) -> None:
-    """Let the events of a void invoice wait for another one; its own lines still name them."""
+def release_lines(invoice: Invoice) -> None:
+    """Let the events and fees of a void invoice wait for another one; its own lines still name them."""
     InvoicedUsage.objects.filter(line__invoice=invoice, is_void=False).update(is_void=True)
+    fees = InvoicedCharge.objects.filter(line__invoice=invoice, is_void=False)
+    release_charges(list(fees.values_list("charge_id", flat=True)))
+    fees.update(is_void=True)

@@ -6,11 +6,11 @@ from apps.core.errors import DomainError
 
 
 class NothingToInvoice(DomainError):
-    """The account owes less than a cent for usage that is on no invoice yet."""
+    """The account owes less than a cent for usage and plans that is on no invoice yet."""
 
     code = "nothing_to_invoice"
     http_status = 409
-    message = "The account {account} has no usage to be invoiced until {until}."
+    message = "The account {account} has nothing to be invoiced until {until}."
 
 
 class InvoiceStateConflict(DomainError):

@@ -148,12 +148,13 @@ class Invoice(models.Model):
 
 
 class InvoiceLine(models.Model):
-    """Usage of one kind, model and price; `quantity * unit_price_micro` is exactly the amount."""
+    """Usage of one kind, model and price, or a fee; `quantity * unit_price_micro` is exactly the amount."""
 
     invoice = models.ForeignKey(Invoice, on_delete=models.PROTECT, related_name="lines")
     position = models.PositiveIntegerField()
     generation_kind = models.CharField(max_length=32, blank=True)
     model = models.CharField(max_length=200)
+    """Of a fee: what it is for."""
     unit = models.CharField(max_length=10, choices=LineUnit)
     quantity = models.BigIntegerField()
     unit_price_micro = models.BigIntegerField()
@@ -189,3 +190,21 @@ class InvoicedUsage(models.Model):
 
     def __str__(self) -> str:
         return f"event {self.event_id} on line {self.line_id}"
+
+
+class InvoicedCharge(models.Model):
+    """Which fee of a plan is on which line: at most one that counts."""
+
+    charge = models.ForeignKey("plans.PlanCharge", on_delete=models.PROTECT, related_name="+")
+    line = models.ForeignKey(InvoiceLine, on_delete=models.PROTECT, related_name="charges")
+    is_void = models.BooleanField(default=False, help_text="Its invoice was taken back.")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["charge"], condition=Q(is_void=False), name="billing_charge_invoiced_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"charge {self.charge_id} on line {self.line_id}"

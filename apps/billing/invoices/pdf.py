@@ -119,7 +119,7 @@ def _facts(invoice: Invoice, face: Typeface) -> Table:
 
 
 def _line_table(lines: Sequence[InvoiceLine], face: Typeface) -> Table:
-    heads = [Paragraph("Usage", face.head)]
+    heads = [Paragraph("Description", face.head)]
     heads += [Paragraph(name, face.head_number) for name in ("Quantity", "Unit", "Unit price", "Amount")]
     rows = [heads]
     for line in lines:

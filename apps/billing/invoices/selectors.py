@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from django.db.models import QuerySet
+from collections.abc import Sequence
+
+from django.db.models import QuerySet, Subquery
 
 from apps.accounts.models import Account
 from apps.billing.invoices.models import Invoice, InvoicedUsage, InvoiceLine, InvoiceTerms
+from apps.billing.models import UsageEvent
 from apps.core.errors import NotFound
 
 
@@ -27,10 +30,20 @@ def access_invoice(*, account: Account, number: str) -> Invoice:
     return invoice
 
 
+def traced_usage(lines: Sequence[InvoiceLine]) -> QuerySet[UsageEvent]:
+    """What lines of one document charge for (or, of a credit note, give back); nothing for fees of plans."""
+    if not lines:
+        return UsageEvent.objects.none()
+    document = lines[0].invoice
+    usage = InvoicedUsage.objects.filter(
+        line__invoice_id=document.corrects_id or document.pk,
+        line__position__in=[row.position for row in lines],
+    )
+    return UsageEvent.objects.filter(
+        account_id=document.account_id, pk__in=Subquery(usage.values("event_id"))
+    )
+
+
 def trace(line: InvoiceLine) -> list[int]:
-    """The jobs that a line charges for (or, of a credit note, gives back), in the order they ended."""
-    origin = line
-    if line.invoice.corrects_id is not None:
-        origin = InvoiceLine.objects.get(invoice_id=line.invoice.corrects_id, position=line.position)
-    usage = InvoicedUsage.objects.filter(line=origin).order_by("event_id")
-    return list(usage.values_list("event__job_id", flat=True))
+    """The jobs of that, in the order they ended."""
+    return list(traced_usage([line]).order_by("pk").values_list("job_id", flat=True))

@@ -14,29 +14,45 @@ from django.db.models import Sum
 from apps.accounts.models import Account
 from apps.audit.refs import Ref
 from apps.audit.services import record
-from apps.billing.invoices.choices import DocumentKind, InvoiceState
-from apps.billing.invoices.drafting import find_due_lines, release_usage, totals_of, write_lines
+from apps.billing.invoices.choices import DocumentKind, InvoiceState, LineUnit
+from apps.billing.invoices.drafting import (
+    find_due_fees,
+    find_due_lines,
+    release_lines,
+    totals_of,
+    write_lines,
+)
 from apps.billing.invoices.errors import (
     InvoiceDoesNotAddUp,
     InvoiceStateConflict,
     InvoiceTermsMissing,
     NothingToInvoice,
 )
-from apps.billing.invoices.models import Invoice, InvoicedUsage, InvoiceLine, InvoiceSettings, InvoiceTerms
+from apps.billing.invoices.models import (
+    Invoice,
+    InvoicedCharge,
+    InvoicedUsage,
+    InvoiceLine,
+    InvoiceSettings,
+    InvoiceTerms,
+)
 from apps.billing.invoices.numbers import take_number
+from apps.billing.invoices.overdue import follow_invoices
 from apps.billing.ledger.payments import bill_receivable, pay_receivable, unbill_receivable
 from apps.billing.ledger.posting import lock_account
+from apps.core.clock import day_end
 
 
 def draft_invoice(*, account: Account, start: date, end: date, actor: Ref, now: datetime) -> Invoice:
-    """Put the account's usage on account until the day `end` on a draft: it is on no other from now on.
+    """Put usage on account until the day `end`, and fees of plans, on a draft: no other has them from now on.
 
     Raises InvoiceTermsMissing, NothingToInvoice.
     """
     settings, terms = _settings_and_terms(account)
     with transaction.atomic(durable=True):
         lock_account(account.pk)
-        due = find_due_lines(account_id=account.pk, until=end)
+        due = find_due_fees(account_id=account.pk, before=day_end(end, zone=account.time_zone))
+        due += find_due_lines(account_id=account.pk, until=end)
         totals = totals_of(sum(line.amount_micro for line in due), tax_basis_points=terms.tax_basis_points)
         if totals.total_micro == 0:
             raise NothingToInvoice(account=account.slug, until=end.isoformat())
@@ -57,7 +73,7 @@ def draft_invoice(*, account: Account, start: date, end: date, actor: Ref, now: 
             created_at=now,
             **asdict(totals),
         )
-        write_lines(invoice, due)
+        write_lines(invoice, due, now=now)
         _record("billing.invoice.drafted", invoice, actor, now)
     return invoice
 
@@ -67,9 +83,11 @@ def issue_invoice(*, invoice_id: int, actor: Ref, now: datetime) -> Invoice:
     with transaction.atomic(durable=True):
         invoice = _lock(invoice_id, InvoiceState.DRAFT, "only a draft can be issued")
         _require_exact(invoice)
+        fees_micro = _fees(invoice)
         bill_receivable(
             account_id=invoice.account_id,
-            amount_micro=invoice.net_micro,
+            amount_micro=invoice.net_micro - fees_micro,
+            fees_micro=fees_micro,
             tax_micro=invoice.tax_micro,
             rounding_micro=invoice.rounding_micro,
             key=f"invoice:{invoice.pk}",
@@ -81,7 +99,10 @@ def issue_invoice(*, invoice_id: int, actor: Ref, now: datetime) -> Invoice:
 
 
 def mark_paid(*, invoice_id: int, reference: str, actor: Ref, now: datetime) -> Invoice:
-    """The bank transfer for an issued invoice has come. Raises InvoiceStateConflict."""
+    """The bank transfer for an issued invoice has come: a plan that was past due for it goes on.
+
+    Raises InvoiceStateConflict.
+    """
     with transaction.atomic(durable=True):
         invoice = _lock(invoice_id, InvoiceState.ISSUED, "only an issued invoice can be paid")
         if invoice.kind == DocumentKind.CREDIT_NOTE:
@@ -96,6 +117,7 @@ def mark_paid(*, invoice_id: int, reference: str, actor: Ref, now: datetime) -> 
         invoice.state, invoice.paid_at, invoice.payment_reference = InvoiceState.PAID, now, reference
         invoice.save(update_fields=["state", "paid_at", "payment_reference"])
         _record("billing.invoice.paid", invoice, actor, now)
+    follow_invoices(account_id=invoice.account_id, actor=actor, now=now)
     return invoice
 
 
@@ -116,13 +138,14 @@ def void_invoice(*, invoice_id: int, actor: Ref, now: datetime) -> Invoice | Non
                 state=invoice.state,
                 advice="only a draft or unpaid invoice can be taken back",
             )
-        release_usage(invoice)
+        release_lines(invoice)
         if invoice.state == InvoiceState.ISSUED:
             note = _credit(invoice, now)
             _record("billing.invoice.credited", note, actor, now)
         invoice.state, invoice.voided_at = InvoiceState.VOID, now
         invoice.save(update_fields=["state", "voided_at"])
         _record("billing.invoice.voided", invoice, actor, now)
+    follow_invoices(account_id=invoice.account_id, actor=actor, now=now)
     return note
 
 
@@ -145,14 +168,23 @@ def _lock(invoice_id: int, state: InvoiceState | None, advice: str) -> Invoice:
 
 
 def _require_exact(invoice: Invoice) -> None:
-    """The lines are the sum of the events behind them, to the micro-dollar, or nothing is sent."""
+    """The lines are the sum of the events and fees behind them, to the micro-dollar, or nothing is sent."""
     usage = InvoicedUsage.objects.filter(line__invoice=invoice, is_void=False)
     of_events = usage.aggregate(micro=Sum("event__price_micro"))["micro"] or 0
     of_lines = invoice.lines.aggregate(micro=Sum("amount_micro"))["micro"] or 0
-    if not of_events == of_lines == invoice.net_micro:
+    fees = InvoicedCharge.objects.filter(line__invoice=invoice, is_void=False)
+    of_charges = fees.aggregate(micro=Sum("charge__amount_micro"))["micro"] or 0
+    if not of_events + of_charges == of_lines == invoice.net_micro:
         raise InvoiceDoesNotAddUp(
-            f"{invoice} asks for {invoice.net_micro}, its lines for {of_lines}, their usage for {of_events}"
+            f"{invoice} asks for {invoice.net_micro}, its lines for {of_lines}, "
+            f"their usage for {of_events} and their fees for {of_charges}"
         )
+
+
+def _fees(invoice: Invoice) -> int:
+    """What it asks for plans. They are earned when it is issued; usage was when it was delivered."""
+    fees = invoice.lines.filter(unit=LineUnit.FEE)
+    return fees.aggregate(micro=Sum("amount_micro"))["micro"] or 0
 
 
 def _number(invoice: Invoice, now: datetime) -> None:
@@ -164,9 +196,11 @@ def _number(invoice: Invoice, now: datetime) -> None:
 
 def _credit(invoice: Invoice, now: datetime) -> Invoice:
     """The credit note: the same document with every amount negative."""
+    fees_micro = _fees(invoice)
     unbill_receivable(
         account_id=invoice.account_id,
-        amount_micro=invoice.net_micro,
+        amount_micro=invoice.net_micro - fees_micro,
+        fees_micro=fees_micro,
         tax_micro=invoice.tax_micro,
         rounding_micro=invoice.rounding_micro,
         key=f"invoice-void:{invoice.pk}",

@@ -26,6 +26,8 @@ AUDITED = {
     EntryName.PAYMENT_REFUNDED: "billing.payment.refunded",
     EntryName.DISPUTE: "billing.payment.disputed",
     EntryName.DISPUTE_WON: "billing.dispute.won",
+    EntryName.DISPUTE_FEE: "billing.dispute.fee",
+    EntryName.TEST_MODE: "billing.test_money.taken_out",
 }
 
 

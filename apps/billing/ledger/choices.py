@@ -13,6 +13,7 @@ class Place(models.TextChoices):
     HELD = "held", "held for open jobs"
     RECEIVABLE = "receivable", "delivered, not yet invoiced"
     INVOICED = "invoiced", "invoiced, not yet paid"
+    DISPUTED = "disputed", "taken back by a bank after it was spent"
     CASH = "cash", "money received and paid back"
     REVENUE = "revenue", "revenue"
     GRANTS = "grants", "promotional credit given away"
@@ -29,11 +30,11 @@ class Place(models.TextChoices):
 
 
 # One of each an account, made when it is first needed; promotional credit has one a grant.
-SINGLE_TENANT_PLACES = (Place.WALLET, Place.HELD, Place.RECEIVABLE, Place.INVOICED)
+SINGLE_TENANT_PLACES = (Place.WALLET, Place.HELD, Place.RECEIVABLE, Place.INVOICED, Place.DISPUTED)
 TENANT_PLACES = (*SINGLE_TENANT_PLACES, Place.PROMO)
 SYSTEM_PLACES = tuple(place for place in Place if place not in TENANT_PLACES)
 # What an account owes us is negative: their balance may not rise above zero, all others' not fall below.
-DEBT_PLACES = (Place.RECEIVABLE, Place.INVOICED)
+DEBT_PLACES = (Place.RECEIVABLE, Place.INVOICED, Place.DISPUTED)
 
 
 class EntryName(models.TextChoices):
@@ -54,6 +55,8 @@ class EntryName(models.TextChoices):
     PAYMENT_REFUNDED = "payment_refunded", "payment refunded"
     DISPUTE = "dispute", "payment disputed"
     DISPUTE_WON = "dispute_won", "dispute decided for us"
+    DISPUTE_FEE = "dispute_fee", "fee of a dispute"
+    TEST_MODE = "test_mode", "money of the test mode taken out"
 
 
 class HoldState(models.TextChoices):

@@ -10,7 +10,7 @@ from datetime import datetime
 from django.db.models import Q, QuerySet, Sum
 
 from apps.accounts.models import Account
-from apps.billing.ledger.choices import TENANT_PLACES, HoldState, Place
+from apps.billing.ledger.choices import TENANT_PLACES, EntryName, HoldState, Place
 from apps.billing.ledger.models import Hold, LedgerAccount, LedgerEntry, LedgerLine
 
 PAGE = 50
@@ -30,6 +30,8 @@ class Balances:
     """Delivered on account and not yet invoiced."""
     invoiced_micro: int
     """Invoiced, tax included, and not yet paid."""
+    disputed_micro: int
+    """Top-ups that a bank took back after they had been spent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,12 +72,16 @@ def balances(account: Account, now: datetime) -> Balances:
         held_micro=found[Place.HELD],
         receivable_micro=-found[Place.RECEIVABLE],
         invoiced_micro=-found[Place.INVOICED],
+        disputed_micro=-found[Place.DISPUTED],
     )
 
 
 def entries(account: Account, *, before: int | None = None, limit: int = PAGE) -> Statement:
-    """Entries of `account` older than the entry `before`, newest first; two queries a page."""
-    rows = LedgerEntry.objects.filter(account=account).order_by("-id")
+    """Entries of `account` older than the entry `before`, newest first; two queries a page.
+
+    Without what a dispute cost us: that is nobody's but ours.
+    """
+    rows = LedgerEntry.objects.filter(account=account).exclude(name=EntryName.DISPUTE_FEE).order_by("-id")
     if before is not None:
         rows = rows.filter(pk__lt=before)
     page = list(rows[: limit + 1])

@@ -31,6 +31,9 @@ from apps.billing.ledger.payments import (
     dispute as dispute,
 )
 from apps.billing.ledger.payments import (
+    dispute_fee as dispute_fee,
+)
+from apps.billing.ledger.payments import (
     dispute_won as dispute_won,
 )
 from apps.billing.ledger.payments import (

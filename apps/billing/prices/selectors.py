@@ -14,7 +14,7 @@ def book_at(moment: datetime) -> Book:
     """The book in effect at `moment`; one query as a rule. Raises PriceBookMissing."""
     found = find_book(moment)
     if found is None:
-        raise PriceBookMissing(f"no price book is in effect at {moment}; run `manage.py bootstrap`")
+        raise PriceBookMissing
     return read_book(found.pk, found.version)
 
 

@@ -642,6 +642,10 @@ class KeyFields(TypedDict, total=False):
     """Most calls a day; default: none."""
     monthly_cap: int
     """Most calls a calendar month; default: none."""
+    queue_depth: int
+    """Most open requests of it, waiting and running; more are refused; default: none."""
+    max_parallel: int
+    """Most of its requests that run at once; more wait; default: none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -843,6 +847,8 @@ class Key(Body):
     allowed_addresses: tuple[str, ...] = ()
     daily_cap: int | None = None
     monthly_cap: int | None = None
+    queue_depth: int | None = None
+    max_parallel: int | None = None
     state: str = ""
     is_current: bool = False
     created_at: str = ""
@@ -862,6 +868,8 @@ class IssuedKey(Body):
     allowed_addresses: tuple[str, ...] = ()
     daily_cap: int | None = None
     monthly_cap: int | None = None
+    queue_depth: int | None = None
+    max_parallel: int | None = None
     state: str = ""
     is_current: bool = False
     created_at: str = ""
@@ -911,11 +919,29 @@ class FairUse(Body):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Queue(Body):
+    """Requests that are waiting or running; null is without limit."""
+
+    limit: int | None = None
+    open: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parallel(Body):
+    """Requests that are running; more wait, and null is without limit."""
+
+    limit: int | None = None
+    running: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeyUsage(Body):
     """The caps of the key that asks; null where it has none."""
 
     day: Taken | None = None
     month: Taken | None = None
+    queue: Queue = field(default_factory=lambda: Queue())
+    parallel: Parallel = field(default_factory=lambda: Parallel())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -954,11 +980,11 @@ class Money(Body):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Queue(Body):
-    """Requests that are waiting or running; null is without limit."""
+class Device(Body):
+    """A device that is kept for the account; while it is offline, requests wait for it."""
 
-    limit: int | None = None
-    open: int = 0
+    name: str = ""
+    state: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -982,6 +1008,9 @@ class Usage(Body):
     budgets: tuple[Spending, ...] = ()
     money: Money = field(default_factory=lambda: Money())
     queue: Queue = field(default_factory=lambda: Queue())
+    parallel: Parallel = field(default_factory=lambda: Parallel())
+    service_level: str | None = None
+    devices: tuple[Device, ...] = ()
     max_images: int = 0
     kinds: tuple[str, ...] = ()
     days: tuple[Day, ...] = ()

@@ -77,6 +77,16 @@ def find_dispute(api: StripeApi, dispute_id: str) -> DisputeSeen | None:
     return None if data is None else read_dispute(data)
 
 
+def every_dispute(api: StripeApi, *, since: datetime, until: datetime) -> Iterator[DisputeSeen]:
+    """Disputes that were opened in a stretch of time."""
+    rows = api.every(
+        lambda client: client.v1.disputes.list(
+            {"created": {"gte": int(since.timestamp()), "lt": int(until.timestamp())}, "limit": 100}
+        )
+    )
+    return (read_dispute(row) for row in rows)
+
+
 def find_invoice(api: StripeApi, invoice_id: str) -> InvoiceSeen | None:
     """None for one that is not there: drafts are deleted."""
     data = api.find(lambda client: client.v1.invoices.retrieve(invoice_id, {"expand": ["payments"]}))

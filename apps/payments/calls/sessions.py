@@ -48,9 +48,9 @@ def create_session(
 
 
 def plan_session(
-    *, price_id: str, key: UUID, trial_days: int, promotion_code_id: str | None, is_tax_on: bool
+    *, price_id: str, key: UUID, trial_days: int, discount: Mapping[str, str], is_tax_on: bool
 ) -> Mapping[str, Any]:
-    """Parameters of a visit that subscribes to a plan."""
+    """Parameters of a visit that subscribes to a plan; `discount` is a coupon, a promotion code or empty."""
     subscription: dict[str, Any] = {"metadata": {PURPOSE: "plan", KEY: str(key)}}
     if trial_days:
         subscription["trial_period_days"] = trial_days
@@ -63,8 +63,8 @@ def plan_session(
         "metadata": {PURPOSE: "plan", KEY: str(key)},
         **_taxes(is_tax_on),
     }
-    if promotion_code_id:
-        params["discounts"] = [{"promotion_code": promotion_code_id}]
+    if discount:
+        params["discounts"] = [discount]
     else:
         params["allow_promotion_codes"] = True
     return params
@@ -108,14 +108,6 @@ def _taxes(is_on: bool) -> dict[str, Any]:
 def find_session(api: StripeApi, session_id: str) -> SessionSeen | None:
     data = api.find(lambda client: client.v1.checkout.sessions.retrieve(session_id))
     return None if data is None else read_session(data)
-
-
-def find_session_of_intent(api: StripeApi, intent_id: str) -> SessionSeen | None:
-    """The visit that made a payment."""
-    rows = api.every(
-        lambda client: client.v1.checkout.sessions.list({"payment_intent": intent_id, "limit": 1})
-    )
-    return next((read_session(row) for row in rows), None)
 
 
 def expire_session(api: StripeApi, session_id: str) -> SessionSeen:

@@ -24,22 +24,18 @@ def change_price_now(
 ) -> SubscriptionSeen:
     """Another price at once; the difference for the rest of the period is charged now.
 
+    A trial ends with it: its first month is charged now, since there is nothing to prorate.
     Raises CardDeclined, and then nothing has changed.
     """
-    return _read(
-        api.ask(
-            lambda client: client.v1.subscriptions.update(
-                subscription.id,
-                {
-                    "items": [{"id": subscription.item_id, "price": price_id}],
-                    "proration_behavior": "always_invoice",
-                    "payment_behavior": "error_if_incomplete",
-                    "expand": [*EXPAND],
-                },
-                once(key),
-            )
-        )
-    )
+    params: Any = {
+        "items": [{"id": subscription.item_id, "price": price_id}],
+        "proration_behavior": "always_invoice",
+        "payment_behavior": "error_if_incomplete",
+        "expand": [*EXPAND],
+    }
+    if subscription.status == "trialing":
+        params["trial_end"] = "now"
+    return _read(api.ask(lambda client: client.v1.subscriptions.update(subscription.id, params, once(key))))
 
 
 def change_price_later(api: StripeApi, *, subscription: SubscriptionSeen, price_id: str, key: str) -> None:
@@ -54,12 +50,20 @@ def change_price_later(api: StripeApi, *, subscription: SubscriptionSeen, price_
         schedule_id = str(created["id"])
     start = int(subscription.period_start.timestamp())
     end = int(subscription.period_end.timestamp())
+    # A phase without them would end the discounts that hold.
+    kept = {"discounts": [{"discount": discount_id} for discount_id in subscription.discount_ids]}
     phases: Any = [
-        {"items": [{"price": subscription.price_id, "quantity": 1}], "start_date": start, "end_date": end},
+        {
+            "items": [{"price": subscription.price_id, "quantity": 1}],
+            "start_date": start,
+            "end_date": end,
+            **(kept if subscription.discount_ids else {}),
+        },
         {
             "items": [{"price": price_id, "quantity": 1}],
             "start_date": end,
             "duration": {"interval": "month", "interval_count": 1},
+            **(kept if subscription.discount_ids else {}),
         },
     ]
     api.ask(

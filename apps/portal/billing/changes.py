@@ -73,6 +73,8 @@ def propose(*, account: Account, plan: Plan, now: datetime) -> Proposal:
     if way is Way.CHECKOUT:
         charge = 0 if _has_trial(account, plan) else price
     elif subscription is not None and way is Way.UPGRADE:
+        # Out of a trial, the first month begins.
+        charge = price
         if subscription.state != SubscriptionState.TRIALING:
             charge = upgrade_charge(
                 old_micro=subscription.price_micro,
@@ -119,6 +121,13 @@ def _way_on(plan: Plan, price: int, subscription: Subscription, *, is_configured
     is_manual = subscription.source == SubscriptionSource.MANUAL
     # Nothing is paid for these: what they lead to is bought like the first plan of all.
     is_unpaid = subscription.state == SubscriptionState.TRIALING or subscription.price_micro == 0
+    if (
+        is_manual
+        and subscription.state == SubscriptionState.TRIALING
+        and is_invoiced(subscription.account_id)
+    ):
+        # A change ends the trial, and the first month is on the next invoice.
+        return Way.UPGRADE
     if is_manual and is_unpaid:
         return Way.CHECKOUT if is_configured else Way.CLOSED
     if price < subscription.price_micro:
@@ -130,7 +139,7 @@ def _way_on(plan: Plan, price: int, subscription: Subscription, *, is_configured
 
 
 def _has_trial(account: Account, plan: Plan) -> bool:
-    return plan.trial_days > 0 and not TrialClaim.objects.filter(account=account).exists()
+    return plan.trial_days > 0 and not TrialClaim.objects.filter(account=account, held_by="").exists()
 
 
 def take(
@@ -205,7 +214,7 @@ def _change(
 
 def end(*, account: Account, seen_revision: int, actor: Ref, token: str, now: datetime) -> None:
     """End the plan with its period. Raises Conflict where there is none to end."""
-    subscription = _require(account)
+    subscription = require_changeable(account)
     if subscription.source == SubscriptionSource.STRIPE:
         payments.cancel_plan(account=account, actor=actor, token=token, now=now)
         return
@@ -216,7 +225,7 @@ def end(*, account: Account, seen_revision: int, actor: Ref, token: str, now: da
 
 def take_back(*, account: Account, seen_revision: int, actor: Ref, token: str, now: datetime) -> None:
     """Keep the plan that was to end or to change. Raises Conflict where nothing is planned."""
-    subscription = _require(account)
+    subscription = require_changeable(account)
     if subscription.source != SubscriptionSource.STRIPE:
         subscriptions.keep_plan(subscription=subscription, seen_revision=seen_revision, actor=actor, now=now)
     elif subscription.next_plan_id is not None:
@@ -225,7 +234,7 @@ def take_back(*, account: Account, seen_revision: int, actor: Ref, token: str, n
         payments.resume_plan(account=account, actor=actor, token=token, now=now)
 
 
-def _require(account: Account) -> Subscription:
+def require_changeable(account: Account) -> Subscription:
     subscription = get_subscription(account)
     if subscription is None or subscription.source == SubscriptionSource.LICENCE:
         raise Conflict(problem=_("There is no plan here that could be changed."))

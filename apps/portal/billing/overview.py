@@ -16,6 +16,7 @@ from apps.billing.ledger.selectors import balances, entries
 from apps.billing.models import PayAsYouGo
 from apps.core import clock
 from apps.core.errors import InvalidField
+from apps.generation.devices import kept_devices
 from apps.payments import services as payments
 from apps.payments.errors import NotRefundable
 from apps.payments.models import Payment
@@ -52,6 +53,8 @@ def _plan(account: Account, now: datetime) -> dict[str, object]:
         "plan": plan,
         "price_micro": price_of(account=account, plan=plan, now=now),
         "subscription": subscription,
+        "service_level": may.sla,
+        "devices": kept_devices(account=account, now=now),
         "month": month,
         "included_percent": None
         if isinstance(included.limit, Unlimited) or not included.limit

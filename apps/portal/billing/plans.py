@@ -14,8 +14,7 @@ from apps.accounts.models import Membership
 from apps.core import clock
 from apps.core.errors import InvalidField
 from apps.payments.results import Redirect
-from apps.payments.services import payments_state
-from apps.plans.coupons import redeem_coupon
+from apps.payments.services import payments_state, redeem_coupon
 from apps.plans.selectors import get_plan, list_offered, price_of
 from apps.portal.access import actor_of, form_token, page, read_id
 from apps.portal.billing.changes import end, propose, take, take_back
@@ -60,7 +59,7 @@ def choose(request: HttpRequest, membership: Membership, code: str) -> HttpRespo
     outcome = take(
         proposal,
         account=account,
-        seen_revision=_revision(request),
+        seen_revision=read_revision(request),
         actor=actor_of(membership),
         token=token,
         urls=return_urls(token),
@@ -79,7 +78,7 @@ def choose(request: HttpRequest, membership: Membership, code: str) -> HttpRespo
     return redirect("portal:billing")
 
 
-def _revision(request: HttpRequest) -> int:
+def read_revision(request: HttpRequest) -> int:
     """Of the subscription when the form was made; 0 where there was none."""
     revision = read_id(request.POST.get("revision", "0"))
     if revision is None:
@@ -93,7 +92,7 @@ def cancel(request: HttpRequest, membership: Membership) -> HttpResponseBase:
     """End the plan with its period."""
     end(
         account=membership.account,
-        seen_revision=_revision(request),
+        seen_revision=read_revision(request),
         actor=actor_of(membership),
         token=form_token(request),
         now=clock.now(),
@@ -108,7 +107,7 @@ def keep(request: HttpRequest, membership: Membership) -> HttpResponseBase:
     """Take back an end or a downgrade that has not come yet."""
     take_back(
         account=membership.account,
-        seen_revision=_revision(request),
+        seen_revision=read_revision(request),
         actor=actor_of(membership),
         token=form_token(request),
         now=clock.now(),

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from django.urls import path
 
-from apps.portal.billing import budgets, invoices, overview, plans, wallet
+from apps.portal.billing import budgets, invoices, overview, pausing, plans, tracing, wallet
 
 urlpatterns = [
     path("billing", overview.billing, name="billing"),
     path("billing/statement", overview.statement, name="statement"),
     path("billing/invoices/<slug:number>.pdf", invoices.invoice_pdf, name="invoice_pdf"),
+    path("billing/invoices/<slug:number>/jobs", tracing.own_jobs, name="invoice_jobs"),
+    path("billing/card-invoices/<int:invoice_id>/jobs", tracing.card_jobs, name="card_invoice_jobs"),
     path("billing/plans", plans.plans, name="plans"),
     path("billing/plans/<slug:code>", plans.choose, name="choose_plan"),
     path("billing/cancel", plans.cancel, name="cancel_plan"),
     path("billing/keep", plans.keep, name="keep_plan"),
+    path("billing/pause", pausing.pause, name="pause_plan"),
+    path("billing/resume", pausing.resume, name="resume_plan"),
     path("billing/coupon", plans.coupon, name="coupon"),
     path("billing/top-up", wallet.top_up, name="top_up"),
     path("billing/auto-top-up", wallet.auto_top_up, name="auto_top_up"),

@@ -5,28 +5,27 @@ from __future__ import annotations
 from typing import Final
 
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from apps.accounts.models import Membership
-from apps.accounts.roles import can
+from apps.accounts.roles import Permission, can
 from apps.core import clock
 from apps.core.errors import DomainError
 from apps.generation.deleting import delete_images
 from apps.generation.models import GenerationJob
 from apps.generation.selectors import estimate_s, queue_position
 from apps.generation.services import cancel_job
-from apps.portal.access import access_row, actor_of, error_text, form_token, page
+from apps.portal.access import access_row, actor_of, form_token, page, require_permission, say_refused
 from apps.portal.jobs.filters import JobFilter
 from apps.portal.jobs.retry import retry_job
 from apps.portal.jobs.shown import phases_of, request_json, response_json, shown_job, shown_jobs
 from apps.portal.paging import MAX_ID, page_of
 
 PERMISSION: Final = "jobs"
-ACTING: Final = "playground"
+ACTING: Final[Permission] = "playground"
 LIST: Final = "portal:jobs"
 DETAIL: Final = "portal:job"
 HTMX_STOP: Final = 286
@@ -91,7 +90,7 @@ def retry(request: HttpRequest, membership: Membership, job_id: int) -> HttpResp
     try:
         new = retry_job(job, membership=membership, token=token, path=request.path, now=clock.now())
     except DomainError as error:
-        messages.error(request, error_text(error))
+        say_refused(request, membership, error)
         return redirect(DETAIL, job_id)
     messages.success(request, _("Job %(id)d was asked for.") % {"id": new.pk})
     return redirect(DETAIL, new.pk)
@@ -105,7 +104,7 @@ def cancel(request: HttpRequest, membership: Membership, job_id: int) -> HttpRes
     try:
         cancel_job(job=job, actor=actor_of(membership), now=clock.now())
     except DomainError as error:
-        messages.error(request, error_text(error))
+        say_refused(request, membership, error)
     else:
         messages.success(request, _("The job is being canceled."))
     return redirect(DETAIL, job_id)
@@ -119,7 +118,7 @@ def delete(request: HttpRequest, membership: Membership, job_id: int) -> HttpRes
     try:
         count = delete_images(job=job, actor=actor_of(membership), now=clock.now())
     except DomainError as error:
-        messages.error(request, error_text(error))
+        say_refused(request, membership, error)
     else:
         messages.success(request, _("Pictures deleted: %(count)d.") % {"count": count})
     return redirect(DETAIL, job_id)
@@ -134,8 +133,7 @@ def _access(request: HttpRequest, membership: Membership, job_id: int) -> Genera
 
 def _access_to_act(request: HttpRequest, membership: Membership, job_id: int) -> GenerationJob:
     job = _access(request, membership, job_id)
-    if not can(membership, ACTING):
-        raise PermissionDenied
+    require_permission(request, membership, ACTING)
     return job
 
 

@@ -14,6 +14,8 @@ from django.utils.translation import gettext_lazy as _
 
 from apps.accounts.models import Account
 from apps.apikeys.choices import CUSTOMER_SCOPES, DEFAULT_SCOPES, Scope
+from apps.apikeys.models import ApiKey
+from apps.apikeys.terms import KeyTerms
 from apps.catalog.selectors import find_entry, list_usable
 from apps.core import clock
 
@@ -71,6 +73,20 @@ class KeyForm(forms.Form):
     monthly_cap = forms.IntegerField(
         required=False, min_value=1, max_value=MOST_CALLS, label=_("Most calls a month")
     )
+    queue_depth = forms.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=MOST_CALLS,
+        label=_("Most open jobs"),
+        help_text=_("Waiting and running together; more are refused."),
+    )
+    max_parallel = forms.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=MOST_CALLS,
+        label=_("Most jobs at a time"),
+        help_text=_("More wait in the queue."),
+    )
     expires_on = forms.DateField(
         required=False,
         widget=forms.DateInput(attrs={"type": "date"}),
@@ -78,10 +94,24 @@ class KeyForm(forms.Form):
         help_text=_("It stops at the end of this day. Empty: never."),
     )
 
-    def __init__(self, *args: Any, account: Account, **kwargs: Any) -> None:
-        """Any: as Django's own."""
+    def __init__(self, *args: Any, account: Account, key: ApiKey | None = None, **kwargs: Any) -> None:
+        """`key` is to be edited; without one the form is of a new key. Any: as Django's own."""
+        if key is not None:
+            kwargs["initial"] = _initial(key)
         super().__init__(*args, **kwargs)
         self.account = account
+        self.key = key
+        if key is not None:
+            _offer_operators_scopes(self, key)
+
+    def terms(self) -> KeyTerms:
+        """What a valid form asks for."""
+        wanted = dict(self.cleaned_data)
+        expires_at = wanted.pop("expires_on")
+        if self.key is not None and "expires_on" not in self.changed_data:
+            # The end may be at another hour than a day's.
+            expires_at = self.key.expires_at
+        return KeyTerms(expires_at=expires_at, **wanted)
 
     def clean_scopes(self) -> list[Scope]:
         return [Scope(value) for value in self.cleaned_data["scopes"]]
@@ -115,6 +145,35 @@ class KeyForm(forms.Form):
         if end <= clock.now():
             raise forms.ValidationError(_now("This day is over."))
         return end
+
+
+def _initial(key: ApiKey) -> dict[str, object]:
+    """What a key has, in the form's words."""
+    zone = ZoneInfo(key.account.time_zone)
+    # The last moment of the day: an end at midnight is the day before's.
+    last = None if key.expires_at is None else key.expires_at - timedelta(microseconds=1)
+    return {
+        "name": key.name,
+        "scopes": key.scopes,
+        "allowed_checkpoints": ", ".join(key.allowed_checkpoints),
+        "allowed_addresses": ", ".join(key.allowed_addresses),
+        "daily_cap": key.daily_cap,
+        "monthly_cap": key.monthly_cap,
+        "queue_depth": key.queue_depth,
+        "max_parallel": key.max_parallel,
+        "expires_on": None if last is None else last.astimezone(zone).date(),
+    }
+
+
+def _offer_operators_scopes(form: KeyForm, key: ApiKey) -> None:
+    """Scopes that only an operator gives may be kept or taken away, and not taken back."""
+    field = form.fields["scopes"]
+    assert isinstance(field, forms.MultipleChoiceField)
+    others = [scope for scope in key.scopes if scope not in CUSTOMER_SCOPES]
+    field.choices = [
+        *((scope.value, SCOPE_LABELS[scope]) for scope in CUSTOMER_SCOPES),
+        *((scope, scope) for scope in others),
+    ]
 
 
 class RotateForm(forms.Form):

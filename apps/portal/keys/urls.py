@@ -12,6 +12,7 @@ urlpatterns = [
     path("keys", views.keys, name="keys"),
     path("keys/new", views.new_key, name="new_key"),
     re_path(rf"^keys/{PREFIX}$", views.key_detail, name="key"),
+    re_path(rf"^keys/{PREFIX}/edit$", views.edit, name="edit_key"),
     re_path(rf"^keys/{PREFIX}/rotate$", views.rotate, name="rotate_key"),
     re_path(rf"^keys/{PREFIX}/revoke$", views.revoke, name="revoke_key"),
 ]

@@ -13,13 +13,21 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from apps.accounts.models import Membership
 from apps.apikeys.models import ApiKey
-from apps.apikeys.services import IssuedKey, create_api_key, revoke_api_key, rotate_api_key
+from apps.apikeys.services import (
+    IssuedKey,
+    create_api_key,
+    edit_api_key,
+    revoke_api_key,
+    rotate_api_key,
+)
 from apps.core import clock
-from apps.core.errors import DomainError
-from apps.portal.access import access_row, actor_of, error_text, page
+from apps.core.errors import DomainError, InvalidField
+from apps.portal.access import access_row, actor_of, page
 from apps.portal.keys.forms import SCOPE_LABELS, KeyForm, RotateForm
 from apps.portal.keys.rows import list_keys, shown_keys
 from apps.portal.once import require_first
+from apps.portal.refusals.auditing import record_refused
+from apps.portal.refusals.saying import error_text
 
 PERMISSION: Final = "keys"
 LIST: Final = "portal:keys"
@@ -44,19 +52,12 @@ def new_key(request: HttpRequest, membership: Membership) -> HttpResponse:
     account, now = membership.account, clock.now()
     form = KeyForm(request.POST or None, account=account)
     if request.method == "POST" and form.is_valid():
-        wanted = dict(form.cleaned_data)
         require_first(request, account=account, now=now)
         try:
-            issued = create_api_key(
-                account=account,
-                actor=actor_of(membership),
-                now=now,
-                expires_at=wanted.pop("expires_on"),
-                **wanted,
-            )
+            issued = create_api_key(account=account, terms=form.terms(), actor=actor_of(membership), now=now)
         except DomainError as error:
-            field = str(error.data.get("field", ""))
-            form.add_error(field if field in form.fields else None, error_text(error))
+            record_refused(request, membership=membership, code=error.code)
+            _add_error(form, error)
         else:
             return _show_once(request, issued)
     return render(request, "portal/keys/new.html", {"form": form})
@@ -78,6 +79,30 @@ def key_detail(request: HttpRequest, membership: Membership, prefix: str) -> Htt
     return render(request, "portal/keys/detail.html", context)
 
 
+@require_http_methods(["GET", "POST"])
+@page(permission=PERMISSION, back=LIST)
+def edit(request: HttpRequest, membership: Membership, prefix: str) -> HttpResponse:
+    """Another name, other rights and limits; programs that use the key go on."""
+    key = _access(request, membership, prefix)
+    form = KeyForm(request.POST or None, account=membership.account, key=key)
+    if request.method == "POST" and form.is_valid():
+        try:
+            edit_api_key(key=key, terms=form.terms(), actor=actor_of(membership), now=clock.now())
+        except InvalidField as error:
+            _add_error(form, error)
+        else:
+            messages.success(request, _("The key is changed; it holds from its next call on."))
+            return redirect("portal:key", prefix)
+    return render(request, "portal/keys/edit.html", {"form": form, "key": key})
+
+
+def _add_error(form: KeyForm, error: DomainError) -> None:
+    field = {"expires_at": "expires_on"}.get(
+        str(error.data.get("field", "")), str(error.data.get("field", ""))
+    )
+    form.add_error(field if field in form.fields else None, error_text(error))
+
+
 @require_POST
 @page(permission=PERMISSION, back=LIST)
 def rotate(request: HttpRequest, membership: Membership, prefix: str) -> HttpResponse:
@@ -95,7 +120,7 @@ def rotate(request: HttpRequest, membership: Membership, prefix: str) -> HttpRes
 
 
 @require_POST
-@page(permission=PERMISSION, back=LIST)
+@page(permission=PERMISSION, back=LIST, is_stopping=True)
 def revoke(request: HttpRequest, membership: Membership, prefix: str) -> HttpResponse:
     """The end of a key, at once."""
     key = _access(request, membership, prefix)

@@ -15,8 +15,10 @@ from django.utils.translation import check_for_language
 from django.views.decorators.http import require_POST, require_safe
 
 from apps.accounts.current import switch_account
+from apps.core import clock
 from apps.portal.access import SIGN_IN, read_id
 from apps.portal.plan_words import list_offers
+from apps.portal.price_words import list_prices
 from apps.portal.self_service import is_open
 
 SIGN_UP = "account_signup"
@@ -38,10 +40,11 @@ def landing(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def pricing(request: HttpRequest) -> HttpResponse:
-    """Every plan that customers may choose. Raises Http404 where they choose none themselves."""
+    """Plans that customers may choose, and prices beyond them. Raises Http404 where they choose none."""
     if not is_open():
         raise Http404
-    return render(request, "portal/pricing.html", {"offers": list_offers()})
+    context = {"offers": list_offers(), "prices": list_prices(now=clock.now())}
+    return render(request, "portal/pricing.html", context)
 
 
 @require_safe

@@ -14,8 +14,8 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from apps.accounts import closing, members, openings
-from apps.accounts.current import current_membership, switch_account
+from apps.accounts import closing, members, openings, sessions
+from apps.accounts.current import current_membership, refuse_account, switch_account
 from apps.accounts.models import Membership, User
 from apps.accounts.profiles import change_profile
 from apps.core import clock
@@ -109,6 +109,17 @@ def leave(request: HttpRequest, user: User) -> HttpResponseBase:
     return redirect("portal:account")
 
 
+@require_POST
+@signed_in
+def end_session(request: HttpRequest, user: User, session_id: int) -> HttpResponseBase:
+    """Sign another browser of one's own out. Raises Http404 for others'."""
+    if UserSession.objects.filter(pk=session_id, session_key=request.session.session_key).exists():
+        return redirect("account_logout")
+    sessions.end_session(user=user, session_id=session_id)
+    messages.success(request, _("Signed out there."))
+    return redirect("usersessions_list")
+
+
 def _account_id(request: HttpRequest) -> int:
     account_id = read_id(request.POST.get("account", ""))
     if account_id is None:
@@ -131,8 +142,11 @@ def close(request: HttpRequest, membership: Membership) -> HttpResponseBase:
 @require_POST
 @signed_in
 def reopen(request: HttpRequest, user: User) -> HttpResponseBase:
-    """Open a closed account again."""
-    opened = closing.reopen_account(user=user, account_id=_account_id(request), now=clock.now())
+    """Open a closed account again. Raises Http404 for others'."""
+    account_id = _account_id(request)
+    if not Membership.objects.filter(user=user, account_id=account_id).exists():
+        refuse_account(user, account_id)
+    opened = closing.reopen_account(user=user, account_id=account_id, now=clock.now())
     switch_account(request, opened.pk)
     messages.success(request, _("The account is open again."))
     return redirect("portal:dashboard")

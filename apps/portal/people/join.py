@@ -13,14 +13,17 @@ from django.views.decorators.http import require_http_methods, require_safe
 from apps.accounts import invitations
 from apps.accounts.current import switch_account
 from apps.accounts.errors import InvitationUnusable, SeatsTaken
+from apps.accounts.limits import limited
 from apps.accounts.models import User
 from apps.accounts.pending import forget_invitation, keep_invitation
 from apps.accounts.sign_up_models import Invitation
 from apps.core import clock
-from apps.portal.access import error_text
+from apps.portal.refusals.auditing import record_user_refused
+from apps.portal.refusals.saying import error_text
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+@limited("invitation_link")
 def join(request: HttpRequest, token: str) -> HttpResponseBase:
     """The page behind an invitation's link: says what it is for, and takes the answer."""
     try:
@@ -39,6 +42,7 @@ def _accept(request: HttpRequest, token: str, user: User) -> HttpResponseBase:
     try:
         membership = invitations.accept(token=token, user=user, now=clock.now())
     except (InvitationUnusable, SeatsTaken) as error:
+        record_user_refused(request, user=user, code=error.code)
         messages.error(request, error_text(error))
         return redirect("portal:join", token=token)
     forget_invitation(request)

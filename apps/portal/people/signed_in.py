@@ -15,7 +15,9 @@ from django.utils.http import urlencode
 
 from apps.accounts.models import User
 from apps.core.errors import DomainError
-from apps.portal.access import SIGN_IN, error_text
+from apps.portal.access import SIGN_IN
+from apps.portal.refusals.auditing import record_user_refused
+from apps.portal.refusals.saying import error_text
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, User, P], HttpResponseBase]
@@ -23,7 +25,7 @@ Page = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 
 
 def signed_in(view: View[P]) -> Page[P]:
-    """A page `view(request, user, ...)`. A refusal becomes a message on the profile page."""
+    """A page `view(request, user, ...)`. A refusal becomes a message on the profile page, audited."""
 
     @wraps(view)
     def shown(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
@@ -33,6 +35,7 @@ def signed_in(view: View[P]) -> Page[P]:
         try:
             response = view(request, user, *args, **kwargs)
         except DomainError as error:
+            record_user_refused(request, user=user, code=error.code)
             messages.error(request, error_text(error))
             response = redirect("portal:account")
         if isinstance(response, HttpResponse):

@@ -13,6 +13,7 @@ urlpatterns = [
     path("account/leave", account.leave, name="account_leave"),
     path("account/close", account.close, name="account_close"),
     path("account/reopen", account.reopen, name="account_reopen"),
+    path("account/sessions/<int:session_id>/end", account.end_session, name="account_session_end"),
     path("team", team.team, name="team"),
     path("team/invite", team.invite, name="team_invite"),
     path("team/invitations/<int:invitation_id>/send", team.send_again, name="team_send_again"),

@@ -19,6 +19,8 @@ from apps.portal.access import access_row, page
 from apps.portal.playground.again import fields_of_job, fields_of_picture
 from apps.portal.playground.fields import form_description
 from apps.portal.playground.words import interface_words
+from apps.portal.refusals.auditing import record_refused
+from apps.portal.refusals.saying import error_text
 
 MAX_ID: Final = 2**63 - 1
 
@@ -56,6 +58,7 @@ def settings_of_picture(request: HttpRequest, membership: Membership) -> HttpRes
     try:
         data = read_body(request)
     except DomainError as error:
-        return JsonResponse({"detail": str(error)}, status=error.http_status)
+        record_refused(request, membership=membership, code=error.code)
+        return JsonResponse({"detail": error_text(error)}, status=error.http_status)
     again = fields_of_picture(data, account=membership.account)
     return JsonResponse({"fields": again.fields, "source": again.source})

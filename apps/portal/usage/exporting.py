@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from typing import Final
 
 from apps.accounts.models import Account
@@ -38,10 +39,10 @@ def export_rows(*, account: Account, within: Range) -> list[Row]:
     ]
 
 
-def csv_of(rows: list[Row]) -> str:
+def csv_of(rows: list[Row], columns: Sequence[str] = COLUMNS) -> str:
     """The same as text with a head, also where there are no lines."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=COLUMNS)
+    writer = csv.DictWriter(text, fieldnames=columns)
     writer.writeheader()
     writer.writerows({name: _harmless(value) for name, value in row.items()} for row in rows)
     return text.getvalue()

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_GET, require_POST
 from apps.accounts.models import Membership
 from apps.core import clock
 from apps.core.errors import Conflict, DomainError
-from apps.portal.access import access_row, actor_of, error_text, page
+from apps.portal.access import access_row, actor_of, page, say_refused
 from apps.portal.once import require_first
 from apps.portal.paging import page_of
 from apps.portal.webhooks.forms import STATE_LABELS, TONES, DeliveryFilter, SecretForm, TestForm
@@ -76,7 +76,7 @@ def resend(request: HttpRequest, membership: Membership, event_id: str) -> HttpR
         _require_new(request, membership)
         replay_delivery(delivery=row, actor=actor_of(membership), now=clock.now())
     except DomainError as error:
-        messages.error(request, error_text(error))
+        say_refused(request, membership, error)
     else:
         messages.success(request, _("It is sent again now."))
     return redirect(DETAIL, event_id)

@@ -9,15 +9,13 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.test import Client
 
-from apps.accounts.checks import check_breached_passwords
+from apps.accounts.breached import BreachedFileUnreadable, breach_count, inspect_list
+from apps.accounts.checks import check_breached_passwords, name_breached_passwords
 from apps.accounts.models import User
-from apps.accounts.passwords import (
-    BreachedFileUnreadable,
-    BreachedPasswordValidator,
-    GuessedPasswordValidator,
-    breach_count,
-)
+from apps.accounts.passwords import BreachedPasswordValidator, GuessedPasswordValidator
+from tests.cast import Cast
 
 WORDS = [f"password number {number}" for number in range(500)]
 
@@ -62,6 +60,63 @@ def test_a_missing_file_is_found_by_the_preflight(settings: Any, tmp_path: Path)
     settings.BREACHED_PASSWORDS = str(tmp_path / "none.txt")
     [error] = check_breached_passwords(None)
     assert error.id == "accounts.E001" and "none.txt cannot be used" in error.msg
+    assert name_breached_passwords(None) == []
+
+
+def test_the_list_in_use_is_named_to_operators(
+    settings: Any, tmp_path: Path, cast: Cast, client: Client
+) -> None:
+    client.force_login(cast.otto, backend="django.contrib.auth.backends.ModelBackend")
+    page = "/console/accounts/signupsettings/"
+    settings.BREACHED_PASSWORDS = ""
+    [note] = name_breached_passwords(None)
+    assert note.id == "accounts.I001" and "No list of breached passwords is set" in note.msg
+    assert "No list of breached passwords is set" in client.get(page).content.decode()
+    path = write(tmp_path / "breached.txt", WORDS)
+    settings.BREACHED_PASSWORDS = str(path)
+    [note] = name_breached_passwords(None)
+    assert f"{path} (about " in note.msg and f"{path.stat().st_size:,} bytes" in note.msg
+    assert str(path) in client.get(page).content.decode()
+    path.unlink()
+    assert "Not in use: DARKROOM_BREACHED_PASSWORDS" in client.get(page).content.decode()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 64, 500])
+def test_a_list_is_counted_by_its_lines(tmp_path: Path, size: int) -> None:
+    found = inspect_list(write(tmp_path / "breached.txt", WORDS[:size]))
+    assert found.passwords_about == pytest.approx(size, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    "damage", ["shuffled", "another file at its end", "zeros in the middle", "lower case"]
+)
+def test_a_damaged_list_is_found_by_the_preflight(settings: Any, tmp_path: Path, damage: str) -> None:
+    path = write(tmp_path / "breached.txt", WORDS)
+    whole = path.read_bytes()
+    half = len(whole) // 2
+    if damage == "shuffled":
+        lines = whole.splitlines(keepends=True)
+        random.Random(1).shuffle(lines)
+        path.write_bytes(b"".join(lines))
+    elif damage == "another file at its end":
+        path.write_bytes(whole + whole)
+    elif damage == "cut off":
+        path.write_bytes(whole[:-20])
+    elif damage == "lower case":
+        path.write_bytes(whole.lower())
+    else:
+        path.write_bytes(whole[:half] + bytes(4096) + whole[half:])
+    settings.BREACHED_PASSWORDS = str(path)
+    [error] = check_breached_passwords(None)
+    assert error.id == "accounts.E001" and "breached.txt cannot be used" in error.msg
+
+
+def test_a_list_that_went_away_shuts_nobody_out_and_is_logged(
+    settings: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.BREACHED_PASSWORDS = str(tmp_path / "none.txt")
+    BreachedPasswordValidator().validate(WORDS[42])
+    assert "none.txt cannot be used" in caplog.text
 
 
 def test_a_breached_password_is_refused(settings: Any, tmp_path: Path) -> None:

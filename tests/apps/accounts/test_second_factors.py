@@ -14,6 +14,7 @@ from django.test import Client
 
 from apps.accounts.openings import change_sign_up_settings
 from apps.accounts.sign_up_models import SignUpSettings
+from apps.audit.models import AuditEvent
 from apps.mails.models import Mail
 from tests.cast import OTTO_PASSWORD, Cast
 from tests.clocks import FrozenClock
@@ -105,7 +106,9 @@ def test_a_code_is_asked_for_and_works_once(
     assert client.get("/portal/account").status_code == 200
     second = Client()
     sign_in(second)
-    assert "Incorrect code" in second.post("/accounts/2fa/authenticate/", {"code": code}).content.decode()
+    assert (
+        "The code is not right" in second.post("/accounts/2fa/authenticate/", {"code": code}).content.decode()
+    )
 
 
 def test_secrets_are_not_in_the_database(otto: Client, seconds: Seconds) -> None:
@@ -123,6 +126,37 @@ def test_a_recovery_code_works_once(otto: Client, seconds: Seconds) -> None:
     second = Client()
     sign_in(second)
     assert second.post("/accounts/2fa/authenticate/", {"code": codes[0]}).status_code == 200
+
+
+def test_codes_that_another_secret_key_has_sealed_are_told_of_and_open_nothing(
+    otto: Client, seconds: Seconds, settings: Any
+) -> None:
+    secret = activate(otto, seconds)
+    settings.SECRET_KEY = "another"
+    client = Client()
+    sign_in(client)
+    answer = client.post("/accounts/2fa/authenticate/", {"code": code_of(secret, seconds)}, follow=True)
+    assert "Your codes cannot be read any more" in answer.content.decode()
+    assert client.get("/portal/account").status_code == 302
+
+
+def test_factors_that_come_and_go_are_in_the_audit_log(
+    cast: Cast, otto: Client, seconds: Seconds, django_capture_on_commit_callbacks: Any
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        activate(otto, seconds)
+        add_key(otto, SoftKey())
+        otto.post("/accounts/2fa/recovery-codes/generate/")
+        otto.post(f"/accounts/2fa/webauthn/keys/{Authenticator.objects.get(type='webauthn').pk}/remove/")
+        otto.post("/accounts/2fa/totp/deactivate/")
+    named = AuditEvent.objects.filter(name__startswith="accounts.second_factor.", actor_id=cast.otto.pk)
+    assert {event.name.rpartition(".")[2] for event in named} == {
+        "totp_activated",
+        "webauthn_added",
+        "recovery_codes_generated",
+        "webauthn_removed",
+        "totp_deactivated",
+    }
 
 
 def test_a_security_key_is_the_second_factor(otto: Client) -> None:
@@ -203,7 +237,7 @@ def test_the_console_counts_failed_attempts_as_the_portal_does(cast: Cast) -> No
         Client().post("/console/login/", wrong)
     browser = Client()
     answer = browser.post("/console/login/", wrong | {"password": OTTO_PASSWORD})
-    assert answer.status_code == 200 and "Too many failed login attempts" in answer.content.decode()
+    assert answer.status_code == 200 and "Too many failed attempts" in answer.content.decode()
     elsewhere = {"login": cast.otto.email, "password": OTTO_PASSWORD}
     assert Client().post("/accounts/login/", elsewhere).status_code == 200
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,8 +11,6 @@ import pytest
 from allauth.account.models import EmailAddress
 from allauth.socialaccount.models import SocialAccount, SocialApp
 from django.test import Client
-from requests import PreparedRequest, Response
-from requests.adapters import HTTPAdapter
 
 from apps.accounts import invitations, members
 from apps.accounts.choices import Role
@@ -20,8 +19,9 @@ from apps.accounts.openings import change_sign_up_settings
 from apps.accounts.providers import OidcFacts, parse_saml_metadata, save_provider
 from apps.accounts.sign_up_models import Removal, SignUpSettings
 from apps.core.errors import Conflict, InvalidField
+from apps.core.http_connections import PinnedBackend
 from apps.mails.models import Mail
-from tests.apps.accounts.test_sso import agree, come_by_oidc, is_in
+from tests.apps.accounts.arrivals import agree, come_by_oidc, is_in, way_on
 from tests.apps.accounts.test_team import of, token_of
 from tests.cast import Cast
 from tests.clocks import FrozenClock
@@ -30,7 +30,7 @@ from tests.oidc_provider import OidcProvider
 from tests.saml_idp import SamlIdp
 
 PASSWORD = "violet tractor umbrella 77"
-ORIGINAL_SEND = HTTPAdapter.send
+ORIGINAL_CONNECT = PinnedBackend.connect_tcp
 
 
 def signed_in(user: User) -> Client:
@@ -50,11 +50,33 @@ def test_a_link_does_not_tie_a_strangers_identity_to_whoever_follows_it(
 ) -> None:
     victim = signed_in(getattr(cast, who))
     provider.claims = {"sub": "mallory", "email": "mallory@elsewhere.example"}
-    sent = victim.get("/accounts/oidc/acme/login/?process=connect")
-    back = urlsplit(provider.authorize(sent["Location"]))
+    address = way_on(victim.post("/accounts/oidc/acme/login/?process=connect"))
+    back = urlsplit(provider.authorize(address))
     answer = victim.get(f"{back.path}?{back.query}", follow=True)
     assert answer.status_code == 200
     assert not SocialAccount.objects.exists()
+
+
+@pytest.mark.parametrize("path", ["/accounts/oidc/acme/login/", "/accounts/saml/acme-saml/login/"])
+def test_a_foreign_page_begins_no_sign_in(
+    cast: Cast, oidc: SocialApp, saml: SocialApp, provider: OidcProvider, path: str
+) -> None:
+    strict = Client(enforce_csrf_checks=True, headers={"host": "testserver"})
+    asked = strict.get(f"{path}?process=login&next=/portal")
+    assert asked.status_code == 200 and b"csrfmiddlewaretoken" in asked.content
+    assert b'http-equiv="refresh"' not in asked.content
+    assert strict.head(path).status_code == strict.options(path).status_code == 405
+    assert strict.post(path).status_code == 403
+    assert "socialaccount_states" not in strict.session
+    token = asked.context["csrf_token"]
+    page = strict.post(path, {"csrfmiddlewaretoken": str(token)})
+    assert b'http-equiv="refresh"' in page.content and "socialaccount_states" in strict.session
+
+
+def test_the_buttons_of_the_sign_in_page_send_a_token(cast: Cast, oidc: SocialApp) -> None:
+    page = Client().get("/accounts/login/?next=/portal/keys").content.decode()
+    [form] = re.findall(r'<form method="post" action="(/accounts/oidc/acme[^"]*)">(.*?)</form>', page)
+    assert "next=%2Fportal%2Fkeys" in form[0] and "csrfmiddlewaretoken" in form[1]
 
 
 def test_no_page_offers_to_tie_one(cast: Cast, oidc: SocialApp) -> None:
@@ -195,15 +217,16 @@ def test_a_discovery_document_does_not_steer_our_requests_inwards(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     agree(cast, clock, oidc, account=cast.account)
-    asked: list[str] = []
+    opened: list[int] = []
 
-    def send(self: HTTPAdapter, request: PreparedRequest, **options: Any) -> Response:
-        asked.append(str(request.url))
-        return ORIGINAL_SEND(self, request, **options)
+    def connect(self: PinnedBackend, host: str, port: int, *args: Any, **options: Any) -> Any:
+        stream = ORIGINAL_CONNECT(self, host, port, *args, **options)
+        opened.append(port)
+        return stream
 
-    monkeypatch.setattr(HTTPAdapter, "send", send)
+    monkeypatch.setattr(PinnedBackend, "connect_tcp", connect)
     provider.discovery = {endpoint: target}
     client = Client()
     come_by_oidc(client, provider)
-    assert not [url for url in asked if not url.startswith(provider.issuer)]
-    assert asked and not is_in(client)
+    assert opened and set(opened) == {provider.server_address[1]}
+    assert not is_in(client)

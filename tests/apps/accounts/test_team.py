@@ -1,33 +1,26 @@
-"""The team through its pages: invitations, roles, leaving; strangers and races."""
+"""The team through its pages: invitations, roles, leaving; strangers. Races are in tests/concurrency."""
 
 from __future__ import annotations
 
 import re
-import threading
-from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection
 from django.test import Client
 
 from apps.accounts import invitations, members
 from apps.accounts.choices import Role
-from apps.accounts.errors import InvitationUnusable, LastOwner, SeatsTaken
 from apps.accounts.models import Membership, User
 from apps.accounts.services import add_member
 from apps.accounts.sign_up_models import Invitation
 from apps.audit.models import AuditEvent
 from apps.audit.refs import SYSTEM
 from apps.core import clock as core_clock
-from apps.core.errors import Conflict, DomainError
+from apps.core.errors import Conflict
 from apps.mails.models import Mail
-from tests.cast import Cast, assemble_cast
+from tests.cast import Cast
 from tests.clocks import FrozenClock
 from tests.factories import give_plan
-
-ROUNDS = 20
 
 
 def signed_in(user: User) -> Client:
@@ -260,80 +253,3 @@ def test_names_are_text_on_every_page(cast: Cast, clock: FrozenClock) -> None:
         assert nasty not in page and "&lt;script&gt;alert(1)" in page
     invite(cast)
     assert nasty not in Mail.objects.get().html
-
-
-def _race(contenders: list[Callable[[], object]]) -> list[BaseException | None]:
-    barrier = threading.Barrier(len(contenders))
-    outcomes: list[BaseException | None] = [None] * len(contenders)
-
-    def run(index: int) -> None:
-        barrier.wait()
-        try:
-            contenders[index]()
-        except (DomainError, OperationalError) as error:
-            outcomes[index] = error
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=run, args=(index,)) for index in range(len(contenders))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return outcomes
-
-
-@pytest.mark.django_db(transaction=True)
-def test_of_two_owners_who_leave_at_once_one_stays(transactional_db: None) -> None:
-    now = core_clock.now()
-    cast = assemble_cast(now=now)
-    for _ in range(ROUNDS):
-        for user in (cast.ada, cast.ben):
-            add_member(account=cast.account, user=user, role=Role.OWNER, actor=SYSTEM, now=now)
-        two = [of(cast, cast.ada), of(cast, cast.ben)]
-        outcomes = _race([lambda m=m: members.leave(membership=m, now=now) for m in two])  # type: ignore[misc]
-        assert sorted(type(outcome).__name__ for outcome in outcomes) == ["LastOwner", "NoneType"]
-        assert Membership.objects.filter(account=cast.account, role=Role.OWNER).count() == 1
-    assert LastOwner.code == "last_owner"
-
-
-@pytest.mark.django_db(transaction=True)
-def test_the_last_seat_goes_to_one(transactional_db: None) -> None:
-    now = core_clock.now()
-    cast = assemble_cast(now=now)
-    give_plan(cast.account, seats=4)
-    owner = of(cast, cast.ada)
-    for number in range(ROUNDS):
-        now += timedelta(days=1)  # a day has only so many letters
-        guests = [make_user(f"guest{number}-{side}@example.com") for side in "ab"]
-        letters = [
-            invitations.invite(by=owner, email=guest.email, role=Role.VIEWER, now=now) for guest in guests
-        ]
-        # A place is lost while both letters are on their way.
-        extra = make_user(f"extra{number}@example.com")
-        add_member(account=cast.account, user=extra, role=Role.VIEWER, actor=SYSTEM, now=now)
-        tokens = [
-            token_of(Mail.objects.get(key__startswith=f"invitation:{letter.pk}:")) for letter in letters
-        ]
-        outcomes = _race(
-            [
-                lambda t=token, g=guest, n=now: invitations.accept(token=t, user=g, now=n)  # type: ignore[misc]
-                for token, guest in zip(tokens, guests, strict=True)
-            ]
-        )
-        assert sorted(type(outcome).__name__ for outcome in outcomes) == ["NoneType", SeatsTaken.__name__]
-        assert Membership.objects.filter(account=cast.account).count() == 4
-        Membership.objects.filter(account=cast.account, role=Role.VIEWER).delete()
-        Invitation.objects.filter(accepted_at=None).delete()
-
-
-@pytest.mark.django_db(transaction=True)
-def test_one_letter_is_used_once_however_often_it_is_clicked(transactional_db: None) -> None:
-    now = core_clock.now()
-    cast = assemble_cast(now=now)
-    invitations.invite(by=of(cast, cast.ada), email=cast.cleo.email, role=Role.VIEWER, now=now)
-    token = token_of(Mail.objects.get())
-    outcomes = _race([lambda: invitations.accept(token=token, user=cast.cleo, now=now)] * 4)
-    assert outcomes.count(None) == 1
-    assert sum(isinstance(outcome, InvitationUnusable) for outcome in outcomes) == 3
-    assert Membership.objects.filter(account=cast.account, user=cast.cleo).count() == 1

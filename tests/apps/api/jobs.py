@@ -5,8 +5,9 @@ from __future__ import annotations
 from apps.audit.models import AuditEvent
 from apps.audit.refs import Ref
 from apps.core import clock
+from apps.generation.claiming import claim_jobs
 from apps.generation.faults import Failure
-from apps.generation.lifecycle import claim_jobs, fail_job, finish_job, lease_of
+from apps.generation.lifecycle import fail_job, finish_job, lease_of
 from apps.generation.models import GenerationJob
 from apps.generation.progress import report_progress
 from apps.quotas.models import DailyUsage

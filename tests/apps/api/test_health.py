@@ -10,6 +10,7 @@ from django.test import Client
 
 from apps.core import clock as core_clock
 from apps.generation.models import GpuWorker
+from tests.apps.generation.paying import publish_prices
 from tests.clocks import FrozenClock
 
 ABSENT = {"state": "absent", "device": "", "reason": "", "runtime": ""}
@@ -30,6 +31,12 @@ def make_worker(state: str = "ready") -> GpuWorker:
     )
 
 
+@pytest.fixture
+def priced(db: None, clock: FrozenClock) -> None:
+    """An installation whose `bootstrap` has run."""
+    publish_prices()
+
+
 def test_healthz_needs_no_database() -> None:
     # No `db` fixture: touching the database would raise.
     response = Client().get("/healthz")
@@ -38,7 +45,7 @@ def test_healthz_needs_no_database() -> None:
     assert "no-store" in response["Cache-Control"]
 
 
-def test_ready(db: None, clock: FrozenClock) -> None:
+def test_ready(priced: None, clock: FrozenClock) -> None:
     make_worker()
 
     response = Client().get("/readyz")
@@ -50,13 +57,14 @@ def test_ready(db: None, clock: FrozenClock) -> None:
         "checks": {
             "database": "ok",
             "migrations": "ok",
+            "prices": "ok",
             "gpu_worker": {"state": "ready", "device": "cpu", "reason": "no GPU found", "runtime": "torch"},
         },
     }
 
 
 @pytest.mark.parametrize(("state", "silent_s"), [("stopped", 0), ("draining", 0), ("ready", 60)])
-def test_without_a_live_worker(db: None, clock: FrozenClock, state: str, silent_s: int) -> None:
+def test_without_a_live_worker(priced: None, clock: FrozenClock, state: str, silent_s: int) -> None:
     make_worker(state)
     clock.advance(seconds=silent_s)
 
@@ -65,7 +73,7 @@ def test_without_a_live_worker(db: None, clock: FrozenClock, state: str, silent_
     assert response.status_code == 503
     assert response.json() == {
         "status": "unavailable",
-        "checks": {"database": "ok", "migrations": "ok", "gpu_worker": ABSENT},
+        "checks": {"database": "ok", "migrations": "ok", "prices": "ok", "gpu_worker": ABSENT},
     }
 
 
@@ -90,7 +98,12 @@ def test_database_that_does_not_answer(db: None, monkeypatch: pytest.MonkeyPatch
     assert response.status_code == 503
     assert response.json() == {
         "status": "unavailable",
-        "checks": {"database": "unavailable", "migrations": "unknown", "gpu_worker": ABSENT},
+        "checks": {
+            "database": "unavailable",
+            "migrations": "unknown",
+            "prices": "unknown",
+            "gpu_worker": ABSENT,
+        },
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from threading import Barrier, Thread
 from typing import Any
@@ -15,20 +16,14 @@ from apps.apikeys.delegation import access_key, issue_by_key, revoke_by_key
 from apps.apikeys.errors import ApiKeyInvalid, KeyStronger
 from apps.apikeys.models import ApiKey
 from apps.apikeys.services import revoke_api_key, rotate_api_key
+from apps.apikeys.terms import KeyTerms
 from apps.core.errors import InvalidField, NotFound
 from tests.cast import Cast
 from tests.clocks import FrozenClock
 from tests.factories import make_key
 
 DAY = timedelta(days=1)
-NOTHING: dict[str, Any] = {
-    "name": "child",
-    "scopes": None,
-    "expires_at": None,
-    "allowed_checkpoints": (),
-    "allowed_addresses": (),
-    "daily_cap": None,
-}
+NOTHING = KeyTerms(name="child")
 
 
 def limits_of(clock: FrozenClock) -> dict[str, dict[str, Any]]:
@@ -39,6 +34,8 @@ def limits_of(clock: FrozenClock) -> dict[str, dict[str, Any]]:
         "allowed_addresses": {"allowed_addresses": ["10.0.0.0/8"]},
         "daily_cap": {"daily_cap": 5},
         "monthly_cap": {"monthly_cap": 5},
+        "queue_depth": {"queue_depth": 5},
+        "max_parallel": {"max_parallel": 5},
     }
 
 
@@ -48,6 +45,8 @@ WIDER: dict[str, Callable[[FrozenClock], Any]] = {
     "allowed_addresses": lambda clock: ["10.0.0.0/8", "192.168.0.0/16"],
     "daily_cap": lambda clock: 6,
     "monthly_cap": lambda clock: 6,
+    "queue_depth": lambda clock: 6,
+    "max_parallel": lambda clock: 6,
 }
 
 
@@ -59,6 +58,8 @@ WIDER: dict[str, Callable[[FrozenClock], Any]] = {
         ("allowed_addresses", "works from other networks"),
         ("daily_cap", "may make more calls a day"),
         ("monthly_cap", "may make more calls a month"),
+        ("queue_depth", "may have more open requests"),
+        ("max_parallel", "may have more requests run at once"),
     ],
 )
 @pytest.mark.parametrize("is_limited", [False, True])
@@ -74,7 +75,16 @@ def test_a_limited_key_ends_none_with_a_wider_limit(
 
 
 @pytest.mark.parametrize(
-    "limit", ["expires_at", "allowed_checkpoints", "allowed_addresses", "daily_cap", "monthly_cap"]
+    "limit",
+    [
+        "expires_at",
+        "allowed_checkpoints",
+        "allowed_addresses",
+        "daily_cap",
+        "monthly_cap",
+        "queue_depth",
+        "max_parallel",
+    ],
 )
 def test_a_limited_key_ends_its_equals_and_itself(cast: Cast, clock: FrozenClock, limit: str) -> None:
     maker = make_key(cast.account, **limits_of(clock)[limit]).key
@@ -105,10 +115,10 @@ def test_a_key_that_is_rotated_meanwhile_makes_none_that_outlives_it(cast: Cast,
     stale = ApiKey.objects.select_related("account").get(pk=cast.key.pk)
     rotate_api_key(key=cast.key, overlap=DAY, actor=cast.ada.ref, now=clock.now())
 
-    child = issue_by_key(maker=stale, now=clock.now(), **NOTHING).key
+    child = issue_by_key(maker=stale, now=clock.now(), terms=NOTHING).key
     assert child.expires_at == clock.now() + DAY
     with pytest.raises(InvalidField, match="expires_at must not be after"):
-        issue_by_key(maker=stale, now=clock.now(), **NOTHING | {"expires_at": clock.now() + 2 * DAY})
+        issue_by_key(maker=stale, now=clock.now(), terms=replace(NOTHING, expires_at=clock.now() + 2 * DAY))
 
 
 @pytest.mark.parametrize("end", ["revoked", "rotated", "account"])
@@ -126,7 +136,7 @@ def test_a_key_that_ends_meanwhile_does_nothing_more(cast: Cast, clock: FrozenCl
     before = ApiKey.objects.count()
 
     with pytest.raises(ApiKeyInvalid):
-        issue_by_key(maker=stale, now=clock.now(), **NOTHING)
+        issue_by_key(maker=stale, now=clock.now(), terms=NOTHING)
     with pytest.raises(ApiKeyInvalid):
         revoke_by_key(maker=stale, prefix=other.prefix, now=clock.now())
     other.refresh_from_db()

@@ -10,6 +10,7 @@ from apps.apikeys.choices import Scope
 from apps.apikeys.errors import ApiKeyInvalid
 from apps.apikeys.models import ApiKey
 from apps.apikeys.services import authenticate, create_api_key, revoke_api_key, rotate_api_key
+from apps.apikeys.terms import KeyTerms, terms_of
 from apps.audit.models import AuditEvent
 from apps.core.errors import Conflict, InvalidField
 from tests.cast import Cast
@@ -19,7 +20,10 @@ from tests.factories import make_key
 
 def test_the_row_cannot_give_the_key_back(cast: Cast, clock: FrozenClock) -> None:
     issued = create_api_key(
-        account=cast.account, name=" ci ", scopes=[Scope.JOBS_READ], actor=cast.ada.ref, now=clock.now()
+        account=cast.account,
+        terms=KeyTerms(name=" ci ", scopes=[Scope.JOBS_READ]),
+        actor=cast.ada.ref,
+        now=clock.now(),
     )
     key = ApiKey.objects.get(pk=issued.key.pk)
     secret = issued.plaintext.split("_")[2]
@@ -39,6 +43,8 @@ def test_the_row_cannot_give_the_key_back(cast: Cast, clock: FrozenClock) -> Non
         ("allowed_addresses", {"allowed_addresses": ["10.0.0.1/8"]}),
         ("allowed_addresses", {"allowed_addresses": ["everywhere"]}),
         ("expires_at", {"expires_at": "now"}),
+        ("queue_depth", {"queue_depth": -1}),
+        ("max_parallel", {"max_parallel": 0}),
     ],
 )
 def test_an_unusable_key_is_refused(
@@ -86,11 +92,12 @@ def test_a_successor_has_the_same_rights(cast: Cast, clock: FrozenClock) -> None
         allowed_addresses=["10.0.0.0/8"],
         allowed_checkpoints=["tiny"],
         daily_cap=5,
+        queue_depth=4,
+        max_parallel=3,
         expires_at=clock.now() + timedelta(days=1),
     ).key
     new = rotate_api_key(key=old, overlap=timedelta(days=7), actor=cast.ada.ref, now=clock.now()).key
-    same = ["account_id", "name", "scopes", "allowed_addresses", "allowed_checkpoints", "daily_cap"]
-    assert [getattr(new, name) for name in same] == [getattr(old, name) for name in same]
+    assert (new.account_id, terms_of(new)) == (old.account_id, terms_of(old))
     old.refresh_from_db()
     # The overlap never prolongs a key.
     assert (old.expires_at, old.replaced_by) == (clock.now() + timedelta(days=1), new)

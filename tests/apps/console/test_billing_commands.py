@@ -28,7 +28,7 @@ def test_a_month_is_invoiced_account_by_account(clock: FrozenClock, tmp_path: Pa
     make_invoiced_account("idle")
     said = run("invoices", "issue", "--month", "2026-02")
     assert "ada: INV-2026-000001, $1.19" in said
-    assert "The account idle has no usage to be invoiced until 2026-02-28." in said
+    assert "The account idle has nothing to be invoiced until 2026-02-28." in said
     # Typed twice: nothing is invoiced twice.
     assert "INV" not in run("invoices", "issue", "--month", "2026-02", "--account", "ada")
     assert run("invoices", "paid", "INV-2026-000001", "--reference", "t7") == "INV-2026-000001 is paid\n"

@@ -159,6 +159,7 @@ def test_every_model_of_ours_has_a_page_or_a_reason() -> None:
         "audit.AuditLink",
         "billing.InvoiceLine",
         "billing.InvoiceSeries",
+        "billing.InvoicedCharge",
         "billing.InvoicedUsage",
         "billing.Price",
         "billing.UsageDay",

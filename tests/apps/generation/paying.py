@@ -17,6 +17,7 @@ from apps.billing.prices.models import PriceBook
 from apps.billing.prices.quoting import Rate
 from apps.billing.prices.services import publish_book
 from apps.core import clock
+from tests.apps.generation.studio import Studio
 
 IMAGE_MICRO: Final = 2000
 """An image by `publish_prices`."""
@@ -78,3 +79,8 @@ def money_of(account: Account) -> tuple[int, int, int, int]:
     """Wallet, promotional credit, held, owed; micro-USD."""
     found = balances(account, clock.now())
     return found.wallet_micro, found.promo_micro, found.held_micro, found.receivable_micro
+
+
+def paid_by(studio: Studio, **fields: object) -> str:
+    """What a new job is paid with; `fields` are of its request."""
+    return studio.submit(**fields).funding  # type: ignore[arg-type]

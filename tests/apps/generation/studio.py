@@ -19,9 +19,10 @@ from apps.audit.refs import Ref
 from apps.billing.models import UsageEvent
 from apps.catalog.models import CatalogEntry
 from apps.core import clock
+from apps.generation.claiming import claim_jobs
 from apps.generation.idempotency import IdempotencyClaim
 from apps.generation.invariants import find_violations
-from apps.generation.lifecycle import Lease, claim_jobs, finish_job, lease_of
+from apps.generation.lifecycle import Lease, finish_job, lease_of
 from apps.generation.models import GenerationJob
 from apps.generation.request import GenerationRequest
 from apps.generation.services import submit_generation

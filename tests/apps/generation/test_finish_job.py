@@ -6,25 +6,37 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from django.db.models import QuerySet
 
 from apps.artifacts.models import Artifact
 from apps.audit.models import AuditEvent
 from apps.audit.refs import SYSTEM
 from apps.billing.models import UsageEvent
 from apps.core import clock as core_clock
-from apps.generation import lifecycle
+from apps.generation import delivering, lifecycle
+from apps.generation.delivering import Delivered
 from apps.generation.faults import INTERNAL
-from apps.generation.lifecycle import Lease, LeaseLost, fail_job, finish_cancel, lease_of, reap_expired
+from apps.generation.lifecycle import (
+    Lease,
+    LeaseLost,
+    fail_job,
+    finish_cancel,
+    finish_jobs,
+    lease_of,
+    reap_expired,
+)
 from apps.generation.models import GenerationJob
 from tests.apps.generation.studio import (
     OTHER_WORKER,
     Studio,
     assert_invariants_hold,
+    claim,
     claim_one,
     finish,
     images_of,
     on_record,
     reread,
+    states,
     trail,
     usage,
     worker_ref,
@@ -134,7 +146,7 @@ def test_a_stale_fence_writes_nothing(
     assert on_record() == before
 
 
-@pytest.mark.parametrize("broken", ["record_artifacts", "charge", "record", "announce_end"])
+@pytest.mark.parametrize("broken", ["record_groups", "charge_together", "record_together", "announce_ends"])
 def test_a_failure_anywhere_in_finishing_leaves_nothing_of_it(
     studio: Studio, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
@@ -147,13 +159,32 @@ def test_a_failure_anywhere_in_finishing_leaves_nothing_of_it(
         raise OSError("the power went out")
 
     with monkeypatch.context() as patch:
-        patch.setattr(lifecycle, broken, fail_here)
+        patch.setattr(delivering, broken, fail_here)
         with pytest.raises(OSError, match="the power went out"):
             finish(job, artifacts=images)
     assert on_record() == before
     assert reread(job).state == "running"
     finish(job, artifacts=images)
     assert usage(studio.account) == (0, 1)
+    assert_invariants_hold()
+
+
+def test_of_several_jobs_those_whose_lease_is_good_end_together(studio: Studio) -> None:
+    for _ in range(3):
+        studio.submit()
+    first, lost, last = claim()
+    stale = Lease(job_id=lost.pk, fence=lost.fence - 1)
+    made = {
+        lease: Delivered(artifacts=images_of(job), timings={"total_s": 0.5})
+        for lease, job in ((lease_of(first), first), (stale, lost), (lease_of(last), last))
+    }
+
+    assert finish_jobs(made, worker=worker_ref(), now=core_clock.now()) == {stale}
+    assert states(first, lost, last) == ["succeeded", "running", "succeeded"]
+    assert usage(studio.account) == (1, 2)
+    assert trail(last) == ["submitted", "succeeded"]
+    assert reread(first).timings == {"total_s": 0.5}
+    finish(lost)
     assert_invariants_hold()
 
 
@@ -194,10 +225,14 @@ def test_a_zombie_that_wakes_up_cannot_end_the_job_of_its_successor(
     assert_invariants_hold()
 
 
+def _without_fence(*leases: Lease) -> QuerySet[GenerationJob]:
+    return GenerationJob.objects.filter(pk__in=[lease.job_id for lease in leases])
+
+
 def test_control_without_the_fence_the_job_ends_twice(
     studio: Studio, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lifecycle, "_held", lambda lease: GenerationJob.objects.filter(pk=lease.job_id))
+    monkeypatch.setattr(lifecycle, "_held", _without_fence)
     # A second job of the account keeps a call reserved, which the second end takes away.
     studio.submit()
     zombie, successor = zombie_story(studio, clock)

@@ -117,7 +117,7 @@ def test_a_failure_after_the_key_was_taken_frees_it(studio: Studio, monkeypatch:
         raise OSError("the power went out")
 
     with monkeypatch.context() as patch:
-        patch.setattr(services, "bind_job", fail)
+        patch.setattr(services, "bind_jobs", fail)
         with pytest.raises(OSError, match="the power went out"):
             studio.submit(idempotency=claim_for())
     assert (on_record(), IdempotencyRecord.objects.count()) == (before, 0)
@@ -128,7 +128,7 @@ def test_a_failure_after_the_key_was_taken_frees_it(studio: Studio, monkeypatch:
 def test_a_key_whose_record_vanished_meanwhile_is_refused_by_name(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(services, "take_key", lambda **_: None)
+    monkeypatch.setattr(services, "take_keys", lambda **_: [None])
     before = on_record()
     with pytest.raises(InvalidField, match="Idempotency-Key is in use by a request that was just refused"):
         studio.submit(idempotency=claim_for())

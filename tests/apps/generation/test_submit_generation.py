@@ -92,6 +92,7 @@ def test_an_accepted_request_becomes_one_queued_job(studio: Studio, clock: Froze
         "price_micro": 0,
         "price_book_version": None,
         "max_parallel": None,
+        "key_max_parallel": None,
         "keep_days": None,
         "error_code": "",
         "error_message": "",

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from apps.payments import stripe_api
+from apps.plans.models import Plan
 from tests.apps.payments.stage import Stage
 from tests.cast import Cast
 from tests.clocks import FrozenClock
@@ -36,3 +37,13 @@ def stage(fake_stripe: Fake, cast: Cast, clock: FrozenClock, settings: Any, impa
     settings.STRIPE_API_BASE = fake_stripe.url
     fake_stripe.webhooks.signs_at = fake_stripe.clock.now
     return Stage(fake=fake_stripe, cast=cast, clock=clock)
+
+
+@pytest.fixture
+def standard(stage: Stage) -> Plan:
+    return stage.sell("standard", 47)
+
+
+@pytest.fixture
+def premium(stage: Stage) -> Plan:
+    return stage.sell("premium", 199)

@@ -9,10 +9,10 @@ from django.test import Client
 
 from apps.audit.refs import SYSTEM
 from apps.core.errors import InvalidField
+from apps.core.sealing import SealBroken, seal, unseal
 from apps.payments.connection import load_config, open_api, payments_state, save_settings, try_connection
-from apps.payments.errors import PaymentsNotConfigured
+from apps.payments.errors import ModesMixed, PaymentsNotConfigured
 from apps.payments.models import StripeCustomer, StripeSettings
-from apps.payments.sealing import SealBroken, seal, unseal
 from tests.apps.payments.stage import audited
 from tests.cast import Cast
 from tests.clocks import FrozenClock
@@ -84,14 +84,36 @@ def test_the_first_save_takes_over_the_environments_key(
     assert config is not None and config.secret_key == "sk_test_fake"
 
 
-def test_a_key_of_the_other_mode_forgets_who_accounts_are_there(cast: Cast, clock: FrozenClock) -> None:
-    save(clock)
-    StripeCustomer.objects.create(account=cast.account, customer_id="cus_test", created_at=clock.now())
-    save(clock, secret_key="sk_test_other")
-    assert StripeCustomer.objects.count() == 1
-    save(clock, secret_key="sk_live_abc")
-    assert StripeCustomer.objects.count() == 0
-    assert payments_state().is_live
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [("sk_test_abc", "sk_live_abc", "go-live"), ("sk_live_abc", "sk_test_abc", "another installation")],
+)
+def test_a_key_of_the_other_mode_is_refused_while_there_are_customers(
+    cast: Cast, clock: FrozenClock, first: str, second: str, words: str
+) -> None:
+    save(clock, secret_key=first)
+    is_live = first.startswith("sk_live")
+    StripeCustomer.objects.create(
+        account=cast.account, customer_id="cus_1", is_live=is_live, created_at=clock.now()
+    )
+    save(clock, secret_key=f"{first}_other")
+    with pytest.raises(InvalidField, match=words):
+        save(clock, secret_key=second)
+    assert payments_state().is_live == is_live
+    StripeCustomer.objects.all().delete()
+    save(clock, secret_key=second)
+    assert payments_state().is_live != is_live
+
+
+def test_a_key_of_the_environment_in_the_other_mode_is_not_used(
+    cast: Cast, clock: FrozenClock, settings: Any, configured: None
+) -> None:
+    StripeCustomer.objects.create(account=cast.account, customer_id="cus_1", created_at=clock.now())
+    open_api()
+    settings.STRIPE_SECRET_KEY = "sk_live_abc"
+    with pytest.raises(ModesMixed):
+        open_api()
+    assert "`manage.py stripe go-live`" in try_connection(actor=SYSTEM, now=clock.now())
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ def test_usage_is_on_one_bill_and_never_on_two(stage: Stage) -> None:
         tax_micro=whole.tax_micro,
         rounding_micro=whole.rounding_micro,
     )
-    write_lines(invoice, [line])
+    write_lines(invoice, [line], now=stage.now)
     terms.delete()
     assert collect_usage(now=stage.now + timedelta(minutes=5)) == 0
 

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, time, timedelta
 import pytest
 from django.core.management import CommandError, call_command
 
+from apps.billing.ledger.choices import Place
+from apps.billing.ledger.selectors import trial_balance
 from apps.mails.models import Mail
 from apps.payments.errors import PaymentsNotConfigured, PaymentsUnavailable
 from apps.payments.metering import collect_usage, send_due_batches
@@ -48,6 +50,7 @@ def test_a_day_agrees(stage: Stage) -> None:
     assert sums == {
         "top-ups": (usd(20), usd(20)),
         "refunds": (usd(5), usd(5)),
+        "disputes": (0, 0),
         "plan invoices": (usd(47), usd(47)),
         "usage invoices": (0, 0),
         "usage in batches": (1_234_567, 1_234_567),
@@ -55,6 +58,34 @@ def test_a_day_agrees(stage: Stage) -> None:
     }
     assert report.difference_micro == 0
     assert not Mail.objects.filter(template="payments_books_differ").exists()
+
+
+@pytest.mark.parametrize("is_won", [True, False])
+def test_a_dispute_agrees_with_its_fees(stage: Stage, is_won: bool) -> None:
+    stage.top_up(20)
+    dispute = stage.fake.dispute(Payment.objects.get().intent_id or "")
+    stage.deliver()
+    assert trial_balance()[Place.FEES] == -usd(15)
+    stage.pass_time(days=2)
+    stage.fake.close_dispute(dispute["id"], won=is_won)
+    stage.deliver()
+    stage.pass_time(days=1)
+    report = reconcile(day=stage.now.date() - timedelta(days=1), now=stage.now)
+    taken = 0 if is_won else usd(35)
+    lines = {line["name"]: line for line in report.lines}
+    assert (lines["disputes"]["ours_micro"], lines["disputes"]["stripes_micro"]) == (taken, taken)
+    assert report.difference_micro == 0
+    # Of a dispute that is won the fake's Stripe gives its fee back.
+    assert trial_balance()[Place.FEES] == (0 if is_won else -usd(15))
+
+
+def test_a_dispute_nobody_told_of_is_named(stage: Stage) -> None:
+    stage.top_up(20)
+    dispute = stage.fake.dispute(Payment.objects.get().intent_id or "")
+    stage.fake.take_webhooks()
+    report = reconcile(day=stage.now.date(), now=stage.now)
+    [line] = [line for line in report.lines if line["name"] == "disputes"]
+    assert list(line["cases"]) == [f"{dispute['id']}: $0.00 here, $35.00 at Stripe"]
 
 
 def test_a_difference_is_named_and_operators_hear_of_it(stage: Stage) -> None:

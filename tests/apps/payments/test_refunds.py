@@ -260,4 +260,4 @@ def test_a_dispute_that_is_lost_leaves_a_debt_for_what_was_spent(stage: Stage) -
     dispute_id = stage.fake.dispute(Payment.objects.get().intent_id or "")["id"]
     stage.fake.close_dispute(dispute_id, won=False)
     stage.deliver()
-    assert (stage.balances().wallet_micro, stage.balances().receivable_micro) == (0, usd(15))
+    assert (stage.balances().wallet_micro, stage.balances().disputed_micro) == (0, usd(15))

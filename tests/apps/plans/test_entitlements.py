@@ -47,12 +47,31 @@ def test_limits_read_as_they_are() -> None:
         {"kinds": "txt2img"},
         {"kinds": [1]},
         {"kinds": [""]},
+        {"sla": ""},
+        {"sla": 1},
+        {"sla": "x" * 41},
+        {"dedicated_device": "cuda:0"},
         {"colour": "blue"},
     ],
 )
 def test_anything_else_is_malformed(change: dict[str, Any]) -> None:
     with pytest.raises(PlanMalformed, match="plan p"):
         _parse(**change)
+
+
+def test_training_is_the_entitlement_and_no_kind_of_the_list() -> None:
+    """Whatever trains asks for this kind where all kinds are checked."""
+    for change in ({}, {"training": False}, {"kinds": ["txt2img", "training"]}):
+        with pytest.raises(KindNotInPlan, match="does not include training"):
+            _parse(**change).require_kind("training")
+    _parse(training=True).require_kind("training")
+
+
+@pytest.mark.parametrize(
+    ("said", "name"), [(False, None), (True, "standard"), ("gold", "gold"), (" Gold 99.9 ", "Gold 99.9")]
+)
+def test_a_service_level_has_a_name(said: bool | str, name: str | None) -> None:
+    assert _parse(sla=said).sla == name
 
 
 def test_a_missing_limit_is_malformed() -> None:

@@ -6,6 +6,7 @@ from itertools import permutations
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.db.models import ProtectedError
 
 from apps.accounts.choices import Role
@@ -17,7 +18,7 @@ from apps.core.errors import NotFound
 from apps.plans.choices import SubscriptionSource, SubscriptionState
 from apps.plans.closing import end_subscriptions
 from apps.plans.errors import PlanUnavailable, SubscriptionConflict
-from apps.plans.models import PlanCharge, Subscription, TrialClaim
+from apps.plans.models import Plan, PlanCharge, Subscription, TrialClaim
 from apps.plans.pausing import set_owing, set_paused
 from apps.plans.renewing import end_grace, end_periods
 from apps.plans.selectors import get_plan, get_subscription, list_offered
@@ -35,7 +36,7 @@ from apps.plans.trials import claimant_of
 from tests.apps.plans.conftest import Offer
 from tests.cast import Cast
 from tests.clocks import FrozenClock
-from tests.factories import make_account
+from tests.factories import make_account, make_plan
 
 MONTH = timedelta(days=31)
 """From 2 March, where the clock stands."""
@@ -43,6 +44,11 @@ MONTH = timedelta(days=31)
 
 def _start(cast: Cast, offer: Offer, clock: FrozenClock) -> Subscription:
     return start_subscription(account=cast.account, plan=offer.standard, actor=SYSTEM, now=clock.now())
+
+
+def _set_owing(cast: Cast, clock: FrozenClock, *, owing: bool) -> bool:
+    with transaction.atomic():
+        return set_owing(account_id=cast.account.pk, owing=owing, actor=SYSTEM, now=clock.now())
 
 
 def _charges() -> list[int]:
@@ -152,14 +158,14 @@ def test_missed_periods_are_made_up_for_one_by_one(cast: Cast, offer: Offer, clo
 def test_whoever_does_not_pay_keeps_the_plan_for_the_days_of_grace(
     cast: Cast, offer: Offer, clock: FrozenClock
 ) -> None:
-    row = _start(cast, offer, clock)
-    set_owing(subscription=row, owing=True, seen_revision=1, actor=SYSTEM, now=clock.now())
+    _start(cast, offer, clock)
+    _set_owing(cast, clock, owing=True)
     assert get_plan(cast.account) == offer.standard
     assert end_grace(clock.advance(days=7, seconds=-1)) == 0
     assert end_grace(clock.advance(seconds=1)) == 1
     assert get_plan(cast.account) == offer.free
     assert end_grace(clock.now()) == 0
-    set_owing(subscription=row, owing=False, seen_revision=2, actor=SYSTEM, now=clock.now())
+    _set_owing(cast, clock, owing=False)
     assert get_plan(cast.account) == offer.standard
 
 
@@ -183,6 +189,29 @@ def test_a_trial_costs_nothing_and_ends_by_itself(cast: Cast, offer: Offer, cloc
     assert (get_plan(cast.account), _charges()) == (offer.free, [])
     with pytest.raises(SubscriptionConflict, match="has been a trial"):
         start_trial(account=cast.account, plan=offer.standard, actor=SYSTEM, now=clock.now())
+
+
+@pytest.mark.parametrize("name", ["premium", "cheaper"])
+def test_a_change_of_plan_ends_a_trial_and_begins_a_paid_month(
+    cast: Cast, offer: Offer, clock: FrozenClock, name: str
+) -> None:
+    """A cheaper plan, too: a trial that only ended would leave whoever chose one with nothing."""
+    row = start_trial(account=cast.account, plan=offer.standard, actor=SYSTEM, now=clock.now())
+    make_plan("cheaper", is_default=False)
+    Plan.objects.filter(code="cheaper").update(price_micro=20_000_000)
+    plan = Plan.objects.get(code=name)
+    now = clock.advance(days=3)
+    change = change_plan(subscription=row, plan=plan, seen_revision=1, actor=SYSTEM, now=now)
+    assert (change.effective_at, change.charge_micro) == (now, plan.price_micro)
+    row.refresh_from_db()
+    assert (row.state, row.period_start, row.period_end, row.trial_end) == (
+        SubscriptionState.ACTIVE,
+        now,
+        now + MONTH,
+        now,
+    )
+    assert (get_plan(cast.account), _charges()) == (plan, [plan.price_micro])
+    assert end_periods(clock.advance(days=7)) == 0
 
 
 def test_whoever_pays_tries_no_longer(cast: Cast, offer: Offer, clock: FrozenClock) -> None:

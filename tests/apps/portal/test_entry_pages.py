@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.template.loader import render_to_string
@@ -11,9 +12,13 @@ from django.test import Client
 from apps.accounts.models import Membership
 from apps.accounts.sign_up_models import SignUpSettings
 from apps.audit.models import AuditEvent
+from apps.audit.refs import SYSTEM
+from apps.billing.prices.quoting import Rate
+from apps.billing.prices.services import publish_book
 from apps.plans.models import Plan
 from tests.apps.portal.conftest import signed_in
 from tests.cast import Cast
+from tests.clocks import FrozenClock
 from tests.factories import make_plan
 
 
@@ -162,3 +167,26 @@ def test_a_fault_of_ours_is_told_without_the_database() -> None:
 
     assert "Something went wrong here" in html
     assert '<html lang="en" data-theme="system">' in html
+
+
+def test_prices_stand_on_the_page_as_the_book_in_effect_has_them(
+    client: Client, offered: Plan, clock: FrozenClock
+) -> None:
+    rates = {
+        ("", ""): Rate(
+            per_call_micro=0, per_image_micro=2_000, per_megapixel_micro=500, included_pixels=1_500_000
+        ),
+        ("upscale", "sharp"): Rate(per_call_micro=70_000, per_image_micro=0),
+    }
+    publish_book(rates=rates, effective_at=clock.now(), note="", actor=SYSTEM, now=clock.now())
+    dear = {("", ""): Rate(per_image_micro=9_000_000)}
+    later = clock.now() + timedelta(days=1)
+    publish_book(rates=dear, effective_at=later, note="", actor=SYSTEM, now=clock.now())
+
+    html = html_of(client, "/pricing")
+
+    for words in ("Upscale", "sharp", "$0.07", "$0.002", "$0.0005", "1.50 megapixels", "all others"):
+        assert words in html, words
+    assert "$9" not in html
+    clock.advance(days=1)
+    assert "$9" in html_of(client, "/pricing")

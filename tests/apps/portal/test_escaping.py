@@ -36,6 +36,9 @@ PAGES = (
 )
 
 
+ADDRESSES = frozenset({"href", "src", "action", "formaction", "data", "poster"})
+
+
 class InlineCode(HTMLParser):
     """Notes what the policy of the pages forbids: it must not be there in the first place."""
 
@@ -50,7 +53,9 @@ class InlineCode(HTMLParser):
             self.found.append(f"<{tag}>")
         self.found += [f"{tag} {name}" for name in names if name == "style" or name.startswith("on")]
         self.found += [
-            f"{tag} {value}" for value in names.values() if (value or "").startswith("javascript:")
+            f"{tag} {value}"
+            for name, value in names.items()
+            if name in ADDRESSES and (value or "").strip().lower().startswith("javascript:")
         ]
 
 

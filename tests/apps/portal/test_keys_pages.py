@@ -69,13 +69,15 @@ def test_a_key_with_every_limit(ada: Client, cast: Cast) -> None:
         allowed_addresses="203.0.113.0/24, 2001:db8::/32",
         daily_cap="10",
         monthly_cap="100",
+        queue_depth="5",
+        max_parallel="2",
         expires_on="2026-03-31",
     )
 
     [key] = made(cast)
     assert key.allowed_checkpoints == ["tiny"], "by the name that requests are compared with"
     assert key.allowed_addresses == ["203.0.113.0/24", "2001:db8::/32"]
-    assert (key.daily_cap, key.monthly_cap) == (10, 100)
+    assert (key.daily_cap, key.monthly_cap, key.queue_depth, key.max_parallel) == (10, 100, 5, 2)
     assert key.expires_at is not None and key.expires_at.isoformat() == "2026-04-01T00:00:00+00:00"
 
 
@@ -205,3 +207,65 @@ def test_keys_that_ended_are_kept_apart(ada: Client, cast: Cast, clock: FrozenCl
     html = ada.get(LIST).content.decode()
 
     assert "1 key that no longer works" in html and "Expired" in html
+
+
+def test_a_key_is_edited_and_goes_on(ada: Client, cast: Cast) -> None:
+    path = f"{LIST}/{cast.key.prefix}/edit"
+    html = ada.get(path).content.decode()
+    assert f'value="{cast.key.name}"' in html
+
+    response = send(ada, path, **FORM | {"name": "night shift", "queue_depth": "3", "max_parallel": "1"})
+
+    assert response["Location"] == f"{LIST}/{cast.key.prefix}"
+    key = ApiKey.objects.get(pk=cast.key.pk)
+    assert (key.name, key.scopes, key.queue_depth, key.max_parallel, key.digest) == (
+        "night shift",
+        ["images:generate", "jobs:read"],
+        3,
+        1,
+        cast.key.digest,
+    )
+    event = AuditEvent.objects.get(name="apikeys.key.edited", subject_id=str(key.pk))
+    assert event.actor_kind == "user"
+
+
+def test_an_edit_leaves_the_hour_of_the_end(ada: Client, cast: Cast, clock: FrozenClock) -> None:
+    """A replaced key ends at an hour of its own; the form knows days alone."""
+    end = clock.now() + timedelta(days=2, hours=5)
+    ApiKey.objects.filter(pk=cast.key.pk).update(expires_at=end)
+    day = (end.date()).isoformat()
+
+    send(ada, f"{LIST}/{cast.key.prefix}/edit", **FORM | {"expires_on": day})
+    assert ApiKey.objects.get(pk=cast.key.pk).expires_at == end
+    send(ada, f"{LIST}/{cast.key.prefix}/edit", **FORM | {"expires_on": ""})
+    assert ApiKey.objects.get(pk=cast.key.pk).expires_at is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("name", ""), ("scopes", []), ("scopes", ["models:admin"]), ("max_parallel", "0"), ("daily_cap", "-1")],
+)
+def test_a_bad_edit_changes_nothing(ada: Client, cast: Cast, field: str, value: Any) -> None:
+    before = ApiKey.objects.filter(pk=cast.key.pk).values().get()
+    events = AuditEvent.objects.count()
+    response = send(ada, f"{LIST}/{cast.key.prefix}/edit", **FORM | {field: value})
+    assert (response.status_code, AuditEvent.objects.count()) == (200, events)
+    assert ApiKey.objects.filter(pk=cast.key.pk).values().get() == before
+
+
+def test_a_strangers_key_is_not_edited(ada: Client, cast: Cast) -> None:
+    response = send(ada, f"{LIST}/{cast.strangers_key.prefix}/edit", **FORM)
+    assert response.status_code == 404
+    assert AuditEvent.objects.filter(name="portal.foreign_id").count() == 1
+    assert ApiKey.objects.get(pk=cast.strangers_key.pk).name == cast.strangers_key.name
+
+
+def test_a_switched_off_account_may_revoke_and_nothing_else(ada: Client, cast: Cast) -> None:
+    type(cast.account).objects.filter(pk=cast.account.pk).update(is_active=False)
+    path = f"{LIST}/{cast.key.prefix}"
+
+    send(ada, f"{path}/edit", **FORM)
+    send(ada, f"{path}/rotate", overlap_s="0")
+    assert made(cast) == [] and ApiKey.objects.get(pk=cast.key.pk).name == cast.key.name
+    send(ada, f"{path}/revoke")
+    assert ApiKey.objects.get(pk=cast.key.pk).revoked_at is not None

@@ -69,7 +69,7 @@ def test_a_key_spends_of_both_budgets_or_of_none(cast: Cast, clock: FrozenClock)
     _set(cast, clock)
     _set(cast, clock, 10, api_key=cast.key)
     _take(cast, clock, 10, cast.key)
-    with pytest.raises(BudgetExhausted, match=r"0\.00 USD"):
+    with pytest.raises(BudgetExhausted, match=r"0\.00001 USD"):
         _take(cast, clock, 1, cast.key)
     assert _spent() == [10, 10]
     _take(cast, clock, 90)

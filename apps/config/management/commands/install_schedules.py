@@ -9,6 +9,7 @@ from django_q.models import Schedule
 SCHEDULES = {
     "apps.generation.tasks.reap": 1,
     "apps.generation.tasks.end_late_holds": 5,
+    "apps.generation.tasks.give_back_devices": 5,
     "apps.generation.tasks.count_uses": 1,
     "apps.audit.tasks.seal_audit_events": 1,
     "apps.artifacts.tasks.purge_expired_artifacts": 5,
@@ -33,6 +34,7 @@ SCHEDULES = {
     "apps.payments.tasks.reconcile": 60,
     "apps.payments.tasks.prune": 60,
     "apps.billing.tasks.expire_grants": 10,
+    "apps.billing.tasks.follow_invoices": 60,
     "apps.catalog.imports.tasks.reap": 1,
     "apps.catalog.imports.tasks.watch": 1,
     "apps.catalog.imports.tasks.sweep": 60,

@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from apps.apikeys.choices import DEFAULT_SCOPES, Scope
 from apps.apikeys.services import create_api_key
+from apps.apikeys.terms import LOWEST, KeyTerms
 from apps.console.terminal import TERMINAL, account_by_slug, plan_by_code, refusals_as_command_errors
 from apps.core import clock
 from apps.plans.services import set_plan
@@ -27,6 +28,9 @@ class Command(BaseCommand):
         )
         parser.add_argument("--days", type=int, help="days until the key expires; default: never")
         parser.add_argument("--daily-cap", type=int, help="most calls a day with this key")
+        parser.add_argument("--monthly-cap", type=int, help="most calls a calendar month with it")
+        parser.add_argument("--queue-depth", type=int, help="most open requests of it; more are refused")
+        parser.add_argument("--max-parallel", type=int, help="most of them that run at once; more wait")
 
     def handle(self, *args: Any, **options: Any) -> None:
         account = account_by_slug(options["account"])
@@ -35,13 +39,11 @@ class Command(BaseCommand):
         with refusals_as_command_errors():
             if plan is not None:
                 set_plan(account=account, plan=plan, actor=TERMINAL, now=now)
-            issued = create_api_key(
-                account=account,
+            terms = KeyTerms(
                 name=options["name"],
                 scopes=[Scope(scope) for scope in options["scope"] or DEFAULT_SCOPES],
                 expires_at=None if options["days"] is None else now + timedelta(days=options["days"]),
-                daily_cap=options["daily_cap"],
-                actor=TERMINAL,
-                now=now,
+                **{field: options[field] for field in LOWEST},
             )
+            issued = create_api_key(account=account, terms=terms, actor=TERMINAL, now=now)
         self.stdout.write(issued.plaintext)

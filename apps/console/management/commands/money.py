@@ -95,7 +95,8 @@ class Command(BaseCommand):
             f"{account.slug}: wallet {format_usd(found.wallet_micro)}, "
             f"credit {format_usd(found.promo_micro)}, held {format_usd(found.held_micro)}, "
             f"to be invoiced {format_usd(found.receivable_micro)}, "
-            f"invoiced {format_usd(found.invoiced_micro)}"
+            f"invoiced {format_usd(found.invoiced_micro)}, "
+            f"disputed {format_usd(found.disputed_micro)}"
         )
 
 

@@ -87,7 +87,7 @@ def test_totals_are_whole_cents_within_a_cent_below(net: int, points: int) -> No
 def test_usage_is_on_one_invoice(account: Account) -> None:
     use(account, price_micro=20_000)
     draft(account)
-    with pytest.raises(NothingToInvoice, match="studio has no usage to be invoiced until 2026-02-28"):
+    with pytest.raises(NothingToInvoice, match="studio has nothing to be invoiced until 2026-02-28"):
         draft(account)
 
 

@@ -79,7 +79,13 @@ def money(account: Account, *, now: datetime = NOW) -> Balances:
 
 
 def balance(
-    *, wallet: int = 0, promo: int = 0, held: int = 0, receivable: int = 0, invoiced: int = 0
+    *,
+    wallet: int = 0,
+    promo: int = 0,
+    held: int = 0,
+    receivable: int = 0,
+    invoiced: int = 0,
+    disputed: int = 0,
 ) -> Balances:
     return Balances(
         wallet_micro=wallet,
@@ -87,6 +93,7 @@ def balance(
         held_micro=held,
         receivable_micro=receivable,
         invoiced_micro=invoiced,
+        disputed_micro=disputed,
     )
 
 

@@ -38,6 +38,7 @@ class PlainLedger:
 
     wallet: int = 0
     receivable: int = 0
+    disputed: int = 0
     invoiced: int = 0
     promos: list[PlainPromo] = field(default_factory=list)
     holds: dict[int, PlainHold] = field(default_factory=dict)
@@ -133,16 +134,21 @@ class PlainLedger:
             return
         taken = min(micro, self.wallet)
         self.wallet -= taken
-        self.receivable += micro - taken
+        self.disputed += micro - taken
         self.add(key, "dispute", micro, cash=micro)
 
     def win_dispute(self, key: str, micro: int) -> None:
         if self.is_known(key, "won", micro):
             return
-        owed = min(micro, self.receivable)
-        self.receivable -= owed
+        owed = min(micro, self.disputed)
+        self.disputed -= owed
         self.wallet += micro - owed
         self.add(key, "won", micro, cash=-micro)
+
+    def dispute_fee(self, key: str, micro: int) -> None:
+        if self.is_known(key, "fee", micro):
+            return
+        self.add(key, "fee", micro, fees=-micro, cash=micro)
 
     def balances(self, now: datetime) -> object:
         open_holds = [hold for hold in self.holds.values() if hold.end is None]
@@ -152,4 +158,5 @@ class PlainLedger:
             held=sum(hold.micro for hold in open_holds if hold.source != Source.PAYG),
             receivable=self.receivable,
             invoiced=self.invoiced,
+            disputed=self.disputed,
         )

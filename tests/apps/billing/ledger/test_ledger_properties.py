@@ -185,6 +185,16 @@ class LedgerMachine(RuleBasedStateMachine):
             memo="",
         )
 
+    @rule(key=KEYS, micro=MICROS)
+    def charge_for_a_dispute(self, key: str, micro: int) -> None:
+        self.booked(
+            lambda: self.plain.dispute_fee(key, micro),
+            services.dispute_fee,
+            fee_micro=micro,
+            key=key,
+            memo="",
+        )
+
     @invariant()
     def both_say_the_same(self) -> None:
         assert balances(self.account, self.now) == self.plain.balances(self.now)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -135,13 +136,52 @@ def test_a_disputed_top_up_takes_what_is_left_and_the_rest_is_owed(account: Acco
     top_up(account, 5 * USD)
     hold(account, 1, 3 * USD)
     capture(1, 3 * USD)
-    booked(services.dispute, account, amount_micro=5 * USD, fee_micro=15 * USD, key="dispute:1", memo="")()
-    assert money(account) == balance(receivable=3 * USD)
-    assert trial_balance()[Place.FEES] == -15 * USD
-    booked(services.dispute_won, account, amount_micro=5 * USD, fee_micro=15 * USD, key="won:1", memo="")()
+    booked(services.dispute, account, amount_micro=5 * USD, key="dispute:1", memo="")()
+    assert money(account) == balance(disputed=3 * USD)
+    booked(services.dispute_won, account, amount_micro=5 * USD, key="won:1", memo="")()
     assert money(account) == balance(wallet=2 * USD)
-    assert trial_balance()[Place.FEES] == 0
     assert_books_balance()
+
+
+def test_a_dispute_that_is_won_settles_no_usage(account: Account) -> None:
+    """Usage on account is invoiced by itself: paid out of the money that comes back, it would cost twice."""
+    top_up(account, 5 * USD)
+    hold(account, 1, 5 * USD)
+    capture(1, 5 * USD)
+    hold(account, 2, 2 * USD, source=Source.PAYG)
+    capture(2, 2 * USD)
+    booked(services.dispute, account, amount_micro=5 * USD, key="dispute:1", memo="")()
+    assert money(account) == balance(receivable=2 * USD, disputed=5 * USD)
+    booked(services.dispute_won, account, amount_micro=5 * USD, key="won:1", memo="")()
+    assert money(account) == balance(receivable=2 * USD)
+    booked(services.bill_receivable, account, amount_micro=2 * USD, key="invoice:1")()
+    assert money(account) == balance(invoiced=2 * USD)
+
+
+@pytest.mark.parametrize("order", list(permutations((3, 4))))
+def test_of_two_disputes_the_one_that_is_won_ends_the_same_in_any_order(
+    account: Account, order: tuple[int, int]
+) -> None:
+    top_up(account, 7 * USD)
+    hold(account, 1, 2 * USD)
+    capture(1, 2 * USD)
+    for dollars in order:
+        booked(services.dispute, account, amount_micro=dollars * USD, key=f"dispute:{dollars}", memo="")()
+    assert money(account) == balance(disputed=2 * USD)
+    booked(services.dispute_won, account, amount_micro=4 * USD, key="won:4", memo="")()
+    assert money(account) == balance(wallet=2 * USD)
+
+
+def test_the_fee_of_a_dispute_is_an_expense_and_may_come_back(account: Account) -> None:
+    top_up(account, 5 * USD)
+    booked(services.dispute_fee, account, fee_micro=15 * USD, key="fee:1", memo="")()
+    assert [line.name for line in entries(account).lines] == ["top_up"]
+    assert lines_of("fee:1") == {Place.FEES: -15 * USD, Place.CASH: 15 * USD}
+    booked(services.dispute_fee, account, fee_micro=-15 * USD, key="fee:2", memo="")()
+    assert trial_balance()[Place.FEES] == 0
+    assert money(account) == balance(wallet=5 * USD)
+    with pytest.raises(ValueError, match="cannot be zero"):
+        booked(services.dispute_fee, account, fee_micro=0, key="fee:3", memo="")()
 
 
 def test_a_disputed_payment_of_a_plan_is_our_loss(account: Account) -> None:
@@ -180,7 +220,7 @@ def operations(account: Account) -> list[tuple[Callable[..., None], dict[str, An
         (services.receive_payment, net, net | {"net_micro": USD - 1, "tax_micro": 1}),
         (services.refund_payment, net, net | {"net_micro": USD - 1, "tax_micro": 1}),
         (services.dispute, one, one | {"of_top_up": False}),
-        (services.dispute_won, one, one | {"fee_micro": 1}),
+        (services.dispute_won, one, one | {"of_top_up": False}),
     ]
 
 

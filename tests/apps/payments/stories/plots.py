@@ -18,16 +18,18 @@ from apps.payments.auto_top_up import run_auto_top_ups
 from apps.payments.catalogue import sync_plans
 from apps.payments.closing import end_billing_of_closed
 from apps.payments.connection import open_api
-from apps.payments.metering import collect_usage, send_due_batches
 from tests.apps.payments.stage import usd
 from tests.apps.payments.stories.troupe import Troupe
-from tests.apps.payments.usage import use
+from tests.apps.payments.stories.usage_plots import (
+    MONTH,
+    metered_usage_disputed,
+    metered_usage_refunded,
+    month_of_metered_usage,
+)
 from tests.fake_stripe.cards import FAILS_LATER_CARD, GOOD_CARD, THREE_DS_CARD
 from tests.fake_stripe.client import client_of
 from tests.fake_stripe.visitor import PageRefused
 
-MONTH: dict[str, float] = {"days": 31, "hours": 2}
-"""March, and the two hours until its invoice is paid for."""
 Plot = Callable[[Troupe], dict[str, Any]]
 """Returns what must be in the final state."""
 
@@ -215,24 +217,6 @@ def card_expired_and_replaced(troupe: Troupe) -> dict[str, Any]:
     return {"plan": "standard", "paid": [usd(47), usd(47)]}
 
 
-def month_of_metered_usage(troupe: Troupe) -> dict[str, Any]:
-    troupe.add_card()
-    for job_id, micro in enumerate((2_000_000, 345_678, 1), start=1):
-        use_on_account(troupe, job_id, micro)
-        troupe.pass_time(hours=1)
-    troupe.pass_time(**MONTH)
-    # 234.5679 cents are 235, once for the month.
-    return {"plan": "free", "metered": 2_345_679, "invoiced": [0, 2_350_000]}
-
-
-def use_on_account(troupe: Troupe, job_id: int, micro: int) -> None:
-    """One delivered image that is paid for at the end of the month, told to the meter."""
-    now = troupe.now
-    use(troupe.account, job_id=job_id, price_micro=micro, now=now, is_captured=True)
-    collect_usage(now=now)
-    send_due_batches(now=now)
-
-
 def first_month_free(troupe: Troupe) -> dict[str, Any]:
     v1 = client_of(troupe.fake).v1
     coupon = v1.coupons.create({"percent_off": 100, "duration": "once"})
@@ -274,6 +258,8 @@ PLOTS: list[Plot] = [
     wallet_fills_itself,
     card_expired_and_replaced,
     month_of_metered_usage,
+    metered_usage_refunded,
+    metered_usage_disputed,
     first_month_free,
     account_closed,
 ]

@@ -46,5 +46,6 @@ def unseal(sealed: str, *, purpose: str) -> str:
 
 
 def _key() -> bytes:
+    # Its name is older than this module: another would open nothing that was sealed before.
     derive = HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=b"darkroom.payments.sealing")
     return derive.derive(settings.SECRET_KEY.encode())
