@@ -7,6 +7,7 @@ are locked in one order in every transaction: day, allowance, ledger, budget.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -29,10 +30,11 @@ from apps.quotas.allowances import (
     take_daily_free,
     take_plan_allowance,
 )
-from apps.quotas.budgets import give_back_budget, take_budget
+from apps.quotas.budgets import SpentBy, give_back_budgets, take_budget
 from apps.quotas.errors import DailyQuotaExhausted
 
 CALLS: Final = 1
+TRIED_IN_ORDER: Final = tuple(Source)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +163,21 @@ def nothing_pays(
     return PaymentRequired(price_micro=price_micro)
 
 
+def turn_of(job: FundedJob) -> tuple[object, ...]:
+    """Of jobs that end together: sorted by this, they lock rows in the order of `fund`.
+
+    Allowances before ledgers; of each kind by account, and those of one account as they are tried.
+    """
+    source = job.funding.source
+    return (
+        source in LEDGER_SOURCES,
+        job.account_id,
+        TRIED_IN_ORDER.index(source),
+        job.funding.period or date.min,
+        job.job_id,
+    )
+
+
 def settle(job: FundedJob, *, now: datetime) -> None:
     """The job delivered: count its call, or capture its price; a part.
 
@@ -187,18 +204,25 @@ def settle_captures(jobs: Iterable[FundedJob], *, now: datetime) -> set[int]:
 
 
 def give_back(job: FundedJob, *, now: datetime) -> None:
-    """The job delivered nothing: what was taken for it goes back; a part. Raises as `settle`."""
+    """The job delivered nothing: what was taken for it goes back; a part. Raises as `settle`.
+
+    But for its budgets, which are the last rows of all: see `give_back_spending`.
+    """
     require_transaction()
     funding = job.funding
     if funding.source in LEDGER_SOURCES:
         ledger.release(job_id=job.job_id, now=now)
-        give_back_budget(
-            account_id=job.account_id,
-            api_key_id=job.api_key_id,
-            amount_micro=funding.price_micro,
-            day=job.day,
-        )
     elif funding.period is not None:
         release_allowance(
             account_id=job.account_id, source=funding.source.value, period=funding.period, calls=CALLS
         )
+
+
+def give_back_spending(jobs: Iterable[FundedJob]) -> None:
+    """What `give_back` leaves: the budgets that the jobs' money counted in; a part."""
+    spent: Counter[SpentBy] = Counter()
+    for job in jobs:
+        if job.funding.source in LEDGER_SOURCES:
+            spent[SpentBy(job.account_id, job.api_key_id, job.day)] += job.funding.price_micro
+    if spent:
+        give_back_budgets(spent)

@@ -25,8 +25,7 @@ from apps.generation.delivering import Delivered, artifact_expiry, deliver, drop
 from apps.generation.faults import EXPIRED, QUARANTINED, Failure
 from apps.generation.models import GenerationJob
 from apps.generation.safety_policy import BLOCKED, BLOCKED_CODE
-from apps.generation.settlement import release_reservation
-from apps.quotas.services import lock_days
+from apps.generation.settlement import release_together
 
 REAP_BATCH: Final = 200
 # Longest statement of a worker that is about to end; its jobs are recovered without it, too.
@@ -129,14 +128,13 @@ def fail_job(*, lease: Lease, failure: Failure, worker: Ref, now: datetime) -> N
         if failure.code == BLOCKED_CODE:
             job.result = joined_result(job, {"safety": {"images": BLOCKED}})
             job.save(update_fields=["result"])
-        _settle_refused(job, "generation.job.failed", worker, now)
+        _settle_refused([job], worker, now)
 
 
 def finish_cancel(*, lease: Lease, worker: Ref, now: datetime) -> None:
     """The worker stopped a job at its owner's wish. Raises LeaseLost, having written nothing."""
     with transaction.atomic(durable=True):
-        job = _end(lease, JobState.CANCELED, now=now)
-        _settle_refused(job, "generation.job.canceled", worker, now)
+        _settle_refused([_end(lease, JobState.CANCELED, now=now)], worker, now)
 
 
 def release_jobs(*, leases: Sequence[Lease], worker: Ref, now: datetime) -> int:
@@ -164,12 +162,7 @@ def _hand_back(leases: Sequence[Lease], worker: Ref, now: datetime, *, cause: Fa
     """Part: recover those that are still ours, as crashed when there is a `cause`."""
     in_order = sorted(leases, key=lambda lease: lease.job_id)
     held = [job for lease in in_order for job in _held(lease).select_for_update()]
-    lock_days((job.account_id, job.quota_day) for job in held)
-    for job in held:
-        job.crashes += cause is not None
-        _recover(job, worker, now, cause=cause or QUARANTINED)
-    if held:
-        notify_queued()
+    _recover(held, worker, now, is_crash=cause is not None, cause=cause or QUARANTINED)
     return len(held)
 
 
@@ -194,12 +187,10 @@ def reap_expired(*, actor: Ref, now: datetime) -> int:
             state=JobState.QUEUED, deadline_at__lte=now
         )
         expired = list(late.order_by("pk")[:REAP_BATCH])
-        lock_days((job.account_id, job.quota_day) for job in expired)
         for job in expired:
             _close(job, JobState.EXPIRED, EXPIRED, now)
-            _settle_refused(job, "generation.job.expired", actor, now)
-            reaped += 1
-    return reaped
+        _settle_refused(expired, actor, now)
+    return reaped + len(expired)
 
 
 def _reap(conditions: dict[str, object], *, actor: Ref, now: datetime, is_crash: bool = True) -> int:
@@ -210,39 +201,50 @@ def _reap(conditions: dict[str, object], *, actor: Ref, now: datetime, is_crash:
             .filter(state=JobState.RUNNING, **conditions)
             .order_by("pk")[:REAP_BATCH]
         )
-        lock_days((job.account_id, job.quota_day) for job in dead)
-        for job in dead:
-            job.crashes += is_crash
-            _recover(job, actor, now)
-        if dead:
-            notify_queued()
+        _recover(dead, actor, now, is_crash=is_crash)
     return len(dead)
 
 
-def _recover(job: GenerationJob, actor: Ref, now: datetime, *, cause: Failure = QUARANTINED) -> None:
-    """Part: what becomes of a job whose worker will not end it; `cause` is what a quarantined one hears."""
-    if job.is_cancel_requested:
-        _close(job, JobState.CANCELED, None, now)
-        _settle_refused(job, "generation.job.canceled", actor, now)
-    elif job.crashes >= settings.MAX_CRASHES:
-        _close(job, JobState.QUARANTINED, cause, now)
-        _settle_refused(job, "generation.job.quarantined", actor, now)
-    else:
-        job.state = JobState.QUEUED
-        job.claimed_by = ""
-        job.lease_expires_at = None
-        job.progress_step = 0
-        drop_previews([job])
-        job.save(update_fields=["state", "claimed_by", "lease_expires_at", "progress_step", "crashes"])
-        record(
-            "generation.job.requeued",
-            actor=actor,
-            subject=job.ref,
-            account_id=job.account_id,
-            data={"crashes": job.crashes},
-            now=now,
-        )
-        notify_changed(job.pk)
+def _recover(
+    jobs: Sequence[GenerationJob], actor: Ref, now: datetime, *, is_crash: bool, cause: Failure = QUARANTINED
+) -> None:
+    """Part: what becomes of jobs whose worker will not end them; `cause` is what quarantined ones hear.
+
+    All rows first and all that was reserved for them after that: see `release_together`.
+    """
+    ended = []
+    for job in jobs:
+        job.crashes += is_crash
+        if job.is_cancel_requested:
+            _close(job, JobState.CANCELED, None, now)
+            ended.append(job)
+        elif job.crashes >= settings.MAX_CRASHES:
+            _close(job, JobState.QUARANTINED, cause, now)
+            ended.append(job)
+        else:
+            _requeue(job, actor, now)
+    _settle_refused(ended, actor, now)
+    if jobs:
+        notify_queued()
+
+
+def _requeue(job: GenerationJob, actor: Ref, now: datetime) -> None:
+    """Part: give a row that this transaction has locked to the next worker."""
+    job.state = JobState.QUEUED
+    job.claimed_by = ""
+    job.lease_expires_at = None
+    job.progress_step = 0
+    drop_previews([job])
+    job.save(update_fields=["state", "claimed_by", "lease_expires_at", "progress_step", "crashes"])
+    record(
+        "generation.job.requeued",
+        actor=actor,
+        subject=job.ref,
+        account_id=job.account_id,
+        data={"crashes": job.crashes},
+        now=now,
+    )
+    notify_changed(job.pk)
 
 
 def _close(job: GenerationJob, state: JobState, failure: Failure | None, now: datetime) -> None:
@@ -284,9 +286,11 @@ def _held(*leases: Lease) -> QuerySet[GenerationJob]:
     return GenerationJob.objects.filter(own, state=JobState.RUNNING)
 
 
-def _settle_refused(job: GenerationJob, event: str, actor: Ref, now: datetime) -> None:
-    """Part: what every end without images has in common."""
-    release_reservation(job, now=now)
-    data = {"error": job.error_code} if job.error_code else {}
-    record(event, actor=actor, subject=job.ref, account_id=job.account_id, data=data, now=now)
-    announce_end(job, links_end_at=artifact_expiry(job), now=now)
+def _settle_refused(jobs: Sequence[GenerationJob], actor: Ref, now: datetime) -> None:
+    """Part: what every end without images has in common; the event is named by the state."""
+    release_together(jobs, now=now)
+    for job in jobs:
+        data = {"error": job.error_code} if job.error_code else {}
+        name = f"generation.job.{job.state}"
+        record(name, actor=actor, subject=job.ref, account_id=job.account_id, data=data, now=now)
+        announce_end(job, links_end_at=artifact_expiry(job), now=now)

@@ -39,19 +39,30 @@ class ProgressBoard:
         self._previews.pop(lease, None)
 
     def write(self) -> None:
-        """Write what is due. Previews go with progress, which wakes those who follow the job."""
+        """Write what is due.
+
+        Previews go with progress, which wakes those who follow the job; whoever sees a picture can see the
+        steps behind it.
+        """
         moment = time.monotonic()
         if self._previews and moment >= self._next_preview:
-            keep_previews(self._previews)
+            with transaction.atomic():
+                self._write_steps(moment)
+                keep_previews(self._previews)
             self._previews = {}
             self._next_preview = moment + PREVIEW_INTERVAL_S
-        if self._steps and moment >= self._next_progress:
-            report_progress(
-                steps={lease: done for lease, (done, _) in self._steps.items()},
-                totals={lease: total for lease, (_, total) in self._steps.items()},
-            )
-            self._steps = {}
-            self._next_progress = moment + PROGRESS_INTERVAL_S
+        elif moment >= self._next_progress:
+            self._write_steps(moment)
+
+    def _write_steps(self, moment: float) -> None:
+        if not self._steps:
+            return
+        report_progress(
+            steps={lease: done for lease, (done, _) in self._steps.items()},
+            totals={lease: total for lease, (_, total) in self._steps.items()},
+        )
+        self._steps = {}
+        self._next_progress = moment + PROGRESS_INTERVAL_S
 
 
 def report_progress(*, steps: Mapping[Lease, int], totals: Mapping[Lease, int] | None = None) -> None:

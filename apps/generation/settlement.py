@@ -13,25 +13,46 @@ from dataclasses import asdict
 from datetime import date, datetime
 
 from apps.billing.choices import Source
-from apps.billing.funding import FundedJob, Funding, give_back, settle, settle_captures
+from apps.billing.funding import (
+    FundedJob,
+    Funding,
+    give_back,
+    give_back_spending,
+    settle,
+    settle_captures,
+    turn_of,
+)
 from apps.billing.ledger.errors import CaptureExceedsHold, HoldEnded, HoldMissing
 from apps.billing.models import UsageEvent
 from apps.billing.services import record_usages
 from apps.generation.charges import Charge
 from apps.generation.models import GenerationJob
 from apps.quotas.errors import ReservationMissing
-from apps.quotas.services import release_calls, settle_calls_together
+from apps.quotas.services import TakenBy, release_calls_together, settle_calls_together
 
 log = logging.getLogger(__name__)
 
 
 def release_reservation(job: GenerationJob, *, now: datetime) -> None:
-    """Part: the job delivered nothing, so its call and its money are given back."""
-    try:
-        release_calls(account_id=job.account_id, day=job.quota_day, count=1, api_key_id=job.api_key_id)
-    except ReservationMissing:
-        _report_missing(job)
-    _end_funding(job, give_back, now)
+    """`release_together` of one job."""
+    release_together([job], now=now)
+
+
+def release_together(jobs: Sequence[GenerationJob], *, now: datetime) -> None:
+    """Part: the jobs delivered nothing, so their calls and their money are given back.
+
+    They may be of any account and of either side of midnight: rows are taken in the order of submits and
+    of `charge_together`, all of one kind before the next, so that nobody waits for another in a circle.
+    """
+    missing = release_calls_together(
+        Counter(TakenBy(job.account_id, job.quota_day, job.api_key_id) for job in jobs)
+    )
+    for job in jobs:
+        if (job.account_id, job.quota_day) in missing:
+            _report_missing(job)
+    give_back_spending(
+        [_funded(job) for job in sorted(jobs, key=_turn_of) if _end_funding(job, give_back, now)]
+    )
 
 
 def charge_together(taken: Sequence[tuple[GenerationJob, Charge]], *, now: datetime) -> None:
@@ -56,11 +77,12 @@ def charge_together(taken: Sequence[tuple[GenerationJob, Charge]], *, now: datet
 def _settle_all(jobs: Sequence[GenerationJob], now: datetime) -> None:
     """Those that an allowance pays for first, then those that money is held for."""
     funded = {job.pk: _funded(job) for job in jobs}
-    for job in sorted(jobs, key=lambda job: (job.account_id, job.funding, job.funding_period or date.min)):
+    in_turn = sorted(jobs, key=_turn_of)
+    for job in in_turn:
         if not job.price_micro:
             _end_funding(job, settle, now)
     captured = settle_captures(funded.values(), now=now)
-    for job in sorted(jobs, key=lambda job: (job.account_id, job.pk)):
+    for job in in_turn:
         if job.price_micro and job.pk not in captured:
             _end_funding(job, settle, now)
 
@@ -91,14 +113,20 @@ def funding_of(job: GenerationJob) -> Funding:
     )
 
 
-def _end_funding(job: GenerationJob, end: Callable[..., None], now: datetime) -> None:
-    """`end` is what becomes of it: settled or given back."""
+def _turn_of(job: GenerationJob) -> tuple[object, ...]:
+    return turn_of(_funded(job))
+
+
+def _end_funding(job: GenerationJob, end: Callable[..., None], now: datetime) -> bool:
+    """`end` is what becomes of it: settled or given back. Whether it did."""
     try:
         end(_funded(job), now=now)
+        return True
     except ReservationMissing:
         _report_missing(job)
     except (HoldMissing, HoldEnded, CaptureExceedsHold) as fault:
         log.error("job %d: %s; see `manage.py invariants`", job.pk, fault)
+    return False
 
 
 def _funded(job: GenerationJob) -> FundedJob:

@@ -52,14 +52,9 @@ def set_auto_top_up(
     Raises InvalidField, PaymentsNotConfigured, and Conflict without a card on file.
     """
     require_config()
-    require_top_up(amount_micro)
-    if not 0 <= threshold_micro <= MAX_CAP_MICRO:
-        raise InvalidField(field="threshold", problem=f"must be $0 to {format_usd(MAX_CAP_MICRO)}")
-    if not amount_micro <= monthly_cap_micro <= MAX_CAP_MICRO:
-        raise InvalidField(
-            field="monthly_cap",
-            problem=f"must be at least the amount and at most {format_usd(MAX_CAP_MICRO)}",
-        )
+    _require_amounts(
+        threshold_micro=threshold_micro, amount_micro=amount_micro, monthly_cap_micro=monthly_cap_micro
+    )
     if is_on and not Card.objects.filter(customer__account=account).exists():
         raise Conflict(problem="There is no card on file to be charged; add one first.")
     wish = {
@@ -84,6 +79,18 @@ def set_auto_top_up(
     return row
 
 
+def _require_amounts(*, threshold_micro: int, amount_micro: int, monthly_cap_micro: int) -> None:
+    """Raises InvalidField."""
+    require_top_up(amount_micro)
+    if not 0 <= threshold_micro <= MAX_CAP_MICRO:
+        raise InvalidField(field="threshold", problem=f"must be $0 to {format_usd(MAX_CAP_MICRO)}")
+    if not amount_micro <= monthly_cap_micro <= MAX_CAP_MICRO:
+        raise InvalidField(
+            field="monthly_cap",
+            problem=f"must be at least the amount and at most {format_usd(MAX_CAP_MICRO)}",
+        )
+
+
 def run_auto_top_ups(*, now: datetime) -> int:
     """Begin those that are needed, and go on with those that Stripe has not answered; how many were paid."""
     try:
@@ -100,11 +107,7 @@ def run_auto_top_ups(*, now: datetime) -> int:
 
 def _begin_if_needed(wish: AutoTopUp, *, is_live: bool, now: datetime) -> None:
     """The row that decides who of two does it, and that survives a crash before Stripe has answered."""
-    if wish.tried_at is not None and wish.failures and now - wish.tried_at < REST_AFTER_FAILURE:
-        return
-    if balances(wish.account, now).wallet_micro >= wish.threshold_micro:
-        return
-    if charged_this_month(wish.account, now=now) + wish.amount_micro > wish.monthly_cap_micro:
+    if not _is_needed(wish, more_micro=wish.amount_micro, now=now):
         return
     try:
         with transaction.atomic(durable=True):
@@ -116,6 +119,11 @@ def _begin_if_needed(wish: AutoTopUp, *, is_live: bool, now: datetime) -> None:
                 due_at=now,
                 created_at=now,
             )
+            # While this row waits nobody else begins one; what another has ended since we looked is seen now.
+            wish.refresh_from_db(fields=["failures", "tried_at"])
+            if not _is_needed(wish, more_micro=0, now=now):
+                transaction.set_rollback(True)
+                return
             audit.record(
                 "payments.auto_top_up.started",
                 actor=SYSTEM,
@@ -126,6 +134,15 @@ def _begin_if_needed(wish: AutoTopUp, *, is_live: bool, now: datetime) -> None:
             )
     except IntegrityError:
         log.info("an automatic top-up of account %s is under way", wish.account_id)
+
+
+def _is_needed(wish: AutoTopUp, *, more_micro: int, now: datetime) -> bool:
+    """The wallet is low, the cap of the month allows `more_micro`, and no card rests after a decline."""
+    if wish.tried_at is not None and wish.failures and now - wish.tried_at < REST_AFTER_FAILURE:
+        return False
+    if balances(wish.account, now).wallet_micro >= wish.threshold_micro:
+        return False
+    return charged_this_month(wish.account, now=now) + more_micro <= wish.monthly_cap_micro
 
 
 def charged_this_month(account: Account, *, now: datetime) -> int:

@@ -105,13 +105,7 @@ def save_settings(
     """
     with transaction.atomic(durable=True):
         row = StripeSettings.objects.select_for_update().filter(pk=THE_ROW).first() or _row_of_environment()
-        if secret_key is not None:
-            row.is_live = _require_key(secret_key, row.is_live)
-            if secret_key:
-                _require_no_other_mode(is_live=row.is_live)
-            row.secret_key_sealed = seal(secret_key, purpose=KEY_PURPOSE)
-        if webhook_secret is not None:
-            row.webhook_secret_sealed = seal(_require_webhook_secret(webhook_secret), purpose=WEBHOOK_PURPOSE)
+        _put_secrets(row, secret_key=secret_key, webhook_secret=webhook_secret)
         row.publishable_key, row.is_tax_on = publishable_key.strip(), is_tax_on
         row.api_base = require_api_base(api_base, is_live=row.is_live)
         row.updated_at, row.tested_at, row.test_result = now, None, ""
@@ -130,6 +124,17 @@ def save_settings(
             now=now,
         )
     return row
+
+
+def _put_secrets(row: StripeSettings, *, secret_key: str | None, webhook_secret: str | None) -> None:
+    """Those that are not None, unsaved. Raises InvalidField."""
+    if secret_key is not None:
+        row.is_live = _require_key(secret_key, row.is_live)
+        if secret_key:
+            _require_no_other_mode(is_live=row.is_live)
+        row.secret_key_sealed = seal(secret_key, purpose=KEY_PURPOSE)
+    if webhook_secret is not None:
+        row.webhook_secret_sealed = seal(_require_webhook_secret(webhook_secret), purpose=WEBHOOK_PURPOSE)
 
 
 def _row_of_environment() -> StripeSettings:

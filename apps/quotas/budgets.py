@@ -6,7 +6,9 @@ never more than the truth. Hard budgets stand in the WHERE clause of the one sta
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, datetime
+from typing import NamedTuple
 
 from django.db import connection, transaction
 from django.db.models import F, Q
@@ -47,6 +49,14 @@ SELECT id FROM wanted WHERE id NOT IN (SELECT id FROM spent)
 """
 
 
+class SpentBy(NamedTuple):
+    """Whose budgets calls of a day (their jobs' quota day) count in: the account's, and that of their key."""
+
+    account_id: int
+    api_key_id: int | None
+    day: date
+
+
 def take_budget(*, account: Account, api_key_id: int | None, amount_micro: int, now: datetime) -> None:
     """Spend `amount_micro` of the account's budget and of the key's, where they have any; a part.
 
@@ -67,19 +77,33 @@ def take_budget(*, account: Account, api_key_id: int | None, amount_micro: int, 
         )
 
 
-def give_back_budget(*, account_id: int, api_key_id: int | None, amount_micro: int, day: date) -> None:
-    """Take back what a call of `day` (the job's quota day) spent and did not cost after all; a part.
+def give_back_budgets(spent: Mapping[SpentBy, int]) -> None:
+    """Take back micro-USD that calls spent and did not cost after all; a part.
 
     A month that is over is not corrected: its budget is of no use any more.
     """
     require_transaction()
-    own = Q(api_key_id=None) if api_key_id is None else Q(api_key_id=None) | Q(api_key_id=api_key_id)
-    budgets = Budget.objects.filter(own, account_id=account_id, month=month_of(day))
-    # Locked in the order of SPEND_SQL. A budget that was set after the call has nothing to give back of it.
-    locked = list(budgets.order_by("pk").select_for_update().values_list("pk", flat=True))
-    Budget.objects.filter(pk__in=locked, spent_micro__gte=amount_micro).update(
-        spent_micro=F("spent_micro") - amount_micro
+    accounts, keys = {by.account_id for by in spent}, {by.api_key_id for by in spent}
+    # All of them first, in the order of SPEND_SQL: several keys of one account share its own budget.
+    wanted = Budget.objects.filter(
+        Q(api_key_id=None) | Q(api_key_id__in=keys - {None}), account_id__in=accounts
     )
+    budgets = list(wanted.order_by("pk").select_for_update())
+    for by, amount_micro in spent.items():
+        # A budget that was set after the call has nothing to give back of it.
+        own = [
+            budget.pk
+            for budget in budgets
+            if budget.account_id == by.account_id and budget.api_key_id in (None, by.api_key_id)
+        ]
+        Budget.objects.filter(pk__in=own, month=month_of(by.day), spent_micro__gte=amount_micro).update(
+            spent_micro=F("spent_micro") - amount_micro
+        )
+
+
+def give_back_budget(*, account_id: int, api_key_id: int | None, amount_micro: int, day: date) -> None:
+    """`give_back_budgets` of one call."""
+    give_back_budgets({SpentBy(account_id, api_key_id, day): amount_micro})
 
 
 def set_budget(

@@ -6,12 +6,14 @@ the last call. Rows are taken in one order: the account's day, its month, the ke
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from datetime import date, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from django.db import connection
 from django.db.models import F
+from django.db.models.functions import Greatest
 
 from apps.accounts.models import Account
 from apps.apikeys.models import ApiKey
@@ -38,11 +40,13 @@ UPDATE quotas_dailyusage AS usage
 RETURNING usage.account_id, usage.day
 """
 
-LOCK_SQL: Final = """
-SELECT FROM quotas_dailyusage AS usage
-  JOIN unnest(%(accounts)s::bigint[], %(days)s::date[]) AS wanted (account_id, day) USING (account_id, day)
- ORDER BY usage.account_id, usage.day FOR NO KEY UPDATE OF usage
-"""
+
+class TakenBy(NamedTuple):
+    """Whom calls were reserved for: the account on its day, and the key that asked, if one did."""
+
+    account_id: int
+    day: date
+    api_key_id: int | None = None
 
 
 def reserve_calls(
@@ -153,33 +157,46 @@ def settle_calls_together(used: Mapping[tuple[int, date], int]) -> set[tuple[int
         return used.keys() - {(account_id, day) for account_id, day in cursor.fetchall()}
 
 
-def lock_days(days: Iterable[tuple[int, date]]) -> None:
-    """Wait for these accounts' days, in one order, before any of them is changed; a part.
-
-    For acts that end several jobs one after the other: those may be of any account and of either side of
-    midnight, and two such acts would wait for each other.
-    """
-    require_transaction()
-    wanted = sorted(set(days))
-    with connection.cursor() as cursor:
-        cursor.execute(
-            LOCK_SQL,
-            {"accounts": [account_id for account_id, _ in wanted], "days": [day for _, day in wanted]},
-        )
-
-
 def release_calls(*, account_id: int, day: date, count: int, api_key_id: int | None = None) -> None:
     """Give reserved calls back: their job failed or was canceled; a part. Raises ReservationMissing."""
-    require_transaction()
-    held = DailyUsage.objects.filter(account_id=account_id, day=day, reserved__gte=count)
-    if held.update(reserved=F("reserved") - count) != 1:
+    if release_calls_together({TakenBy(account_id, day, api_key_id): count}):
         raise ReservationMissing(f"account {account_id} has not reserved {count} calls on {day}")
-    # What follows may have been limited after the reservation, so that a missing row is no fault.
-    month = month_of(day)
-    counted = MonthlyUsage.objects.filter(account_id=account_id, month=month, calls__gte=count)
-    counted.update(calls=F("calls") - count)
-    if api_key_id is not None:
-        capped = DailyKeyUsage.objects.filter(api_key_id=api_key_id, day=day, calls__gte=count)
-        capped.update(calls=F("calls") - count)
-        monthly = MonthlyKeyUsage.objects.filter(api_key_id=api_key_id, month=month, calls__gte=count)
-        monthly.update(calls=F("calls") - count)
+
+
+def release_calls_together(taken: Mapping[TakenBy, int]) -> set[tuple[int, date]]:
+    """`release_calls` of several jobs, each counter of them all before the next, as submits take them.
+
+    Returns the accounts and days that had not reserved as many, of which nothing is written.
+    """
+    require_transaction()
+    days: Counter[tuple[int, date]] = Counter()
+    for by, count in taken.items():
+        days[by.account_id, by.day] += count
+    missing = {key for key, count in sorted(days.items()) if not _release_day(*key, count)}
+    months: Counter[tuple[int, date]] = Counter()
+    key_days: Counter[tuple[int, date]] = Counter()
+    key_months: Counter[tuple[int, date]] = Counter()
+    for by, count in taken.items():
+        if (by.account_id, by.day) in missing:
+            continue
+        months[by.account_id, month_of(by.day)] += count
+        if by.api_key_id is not None:
+            key_days[by.api_key_id, by.day] += count
+            key_months[by.api_key_id, month_of(by.day)] += count
+    # These may have been limited after the reservation, so that a missing row or call is no fault.
+    for (account_id, month), count in sorted(months.items()):
+        MonthlyUsage.objects.filter(account_id=account_id, month=month).update(calls=_less(count))
+    for (api_key_id, day), count in sorted(key_days.items()):
+        DailyKeyUsage.objects.filter(api_key_id=api_key_id, day=day).update(calls=_less(count))
+    for (api_key_id, month), count in sorted(key_months.items()):
+        MonthlyKeyUsage.objects.filter(api_key_id=api_key_id, month=month).update(calls=_less(count))
+    return missing
+
+
+def _release_day(account_id: int, day: date, count: int) -> bool:
+    held = DailyUsage.objects.filter(account_id=account_id, day=day, reserved__gte=count)
+    return held.update(reserved=F("reserved") - count) == 1
+
+
+def _less(count: int) -> Greatest:
+    return Greatest(F("calls") - count, 0)

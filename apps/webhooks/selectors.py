@@ -28,4 +28,4 @@ def list_deliveries(*, account: Account) -> QuerySet[Delivery]:
 def list_troubled_endpoints(*, account: Account) -> QuerySet[Endpoint]:
     """Endpoints that fail at present, are paused or disabled."""
     troubled = Q(failures__gt=0) | Q(disabled_at__isnull=False)
-    return Endpoint.objects.filter(troubled, account=account).order_by("-updated_at")
+    return Endpoint.objects.filter(troubled, account=account).order_by("-updated_at", "address")

@@ -52,6 +52,7 @@ def _make_accounts() -> None:
     for slug, plan in (("print-shop", "small"), ("budget-bureau", "metered"), ("attic", "small")):
         set_plan(account=make_account(slug), plan=plans[plan], actor=SYSTEM, now=clock.now())
     _pay_in(Account.objects.get(slug="studio-0"))
+    _invoice(Account.objects.get(slug="studio-0"))
     _pay_in(Account.objects.get(slug="budget-bureau"))
 
 
@@ -90,6 +91,21 @@ def _pay_in(account: Account) -> None:
             memo="Top-up",
             now=clock.now(),
         )
+
+
+def _invoice(account: Account) -> None:
+    """One by card, which has a page of its jobs."""
+    from apps.core import clock
+    from apps.payments.models import StripeInvoice
+
+    StripeInvoice.objects.create(
+        account=account,
+        invoice_id="in_seed",
+        number="DR-0001",
+        status="paid",
+        total_micro=47_000_000,
+        issued_at=clock.now(),
+    )
 
 
 def _person(name: str, slug: str, role: str) -> dict[str, str]:

@@ -95,11 +95,15 @@ def test_everybody_can_use_the_portal(open_page: Open, watch: Watch, world: Worl
     page = open_page("/portal")
 
     assert faults_of(page, pages) == []
-    # What only a form leads to: a key that is shown once, and a delivery.
+    # What no fixed address leads to: a key that is shown once, the jobs of an invoice, and a delivery.
     page.goto("/portal/keys/new")
     page.fill("#id_name", "For all")
     page.locator("main form button.btn-primary").click()
     page.wait_for_selector("code")
+    assert serious_faults(page) == []
+    page.goto("/portal/billing")
+    page.locator("a[href^='/portal/billing/card-invoices/']").first.click()
+    page.wait_for_url("**/card-invoices/*/jobs")
     assert serious_faults(page) == []
     page.goto("/portal/webhooks")
     page.fill("input[name=url]", "https://example.com/hook")

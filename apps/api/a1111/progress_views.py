@@ -85,15 +85,19 @@ def _state(job: GenerationJob | None) -> dict[str, object]:
         "job_count": kept.get("n_iter", 1) if job is not None else 0,
         "job_timestamp": (job.queued_at if job is not None else clock.now()).strftime(TIMESTAMP),
         "job_no": 0,
-        "sampling_step": job.progress_step // images if job is not None else 0,
+        "sampling_step": -(-job.progress_step // images) if job is not None else 0,
         "sampling_steps": -(-job.progress_total // images) if job is not None else 0,
     }
 
 
 def _preview(job: GenerationJob) -> str | None:
-    """Base64 of a small JPEG; None before the first step."""
+    """Base64 of a small JPEG; None before the first step. The job's progress is then at least the picture's."""
     preview = find_preview(job)
-    return base64.b64encode(bytes(preview.data)).decode("ascii") if preview is not None else None
+    if preview is None:
+        return None
+    # It may be younger than the row, which would then tell of fewer steps than the picture has.
+    job.refresh_from_db(fields=["progress_step", "progress_total"])
+    return base64.b64encode(bytes(preview.data)).decode("ascii")
 
 
 class InterruptView(A1111View):

@@ -46,21 +46,13 @@ def publish_book(
             created_at=now,
         )
         book.save(force_insert=True)
-        prices = [
-            Price(book=book, kind=kind, model=model, **asdict(rate)) for (kind, model), rate in rates.items()
-        ]
-        Price.objects.bulk_create(prices)
+        rows = [{"kind": kind, "model": model, **asdict(rate)} for (kind, model), rate in rates.items()]
+        Price.objects.bulk_create([Price(book=book, **row) for row in rows])
         audit.record(
             "billing.price_book.published",
             actor=actor,
             subject=book.ref,
-            data={
-                "effective_at": effective_at.isoformat(),
-                "note": note,
-                "prices": [
-                    {"kind": kind, "model": model, **asdict(rate)} for (kind, model), rate in rates.items()
-                ],
-            },
+            data={"effective_at": effective_at.isoformat(), "note": note, "prices": rows},
             now=now,
         )
     return book

@@ -158,11 +158,11 @@ def take(
     Raises what the services raise. `urls` are where Stripe sends the browser after success, and after
     giving up.
     """
-    plan, subscription = proposal.plan, proposal.subscription
+    subscription = proposal.subscription
     if proposal.way is Way.CHECKOUT:
         return payments.start_plan_checkout(
             account=account,
-            plan=plan,
+            plan=proposal.plan,
             actor=actor,
             token=token,
             success_url=urls[0],
@@ -170,14 +170,8 @@ def take(
             promotion_code=promotion_code,
             now=now,
         )
-    if proposal.way is Way.TRIAL:
-        subscriptions.start_trial(account=account, plan=plan, actor=actor, now=now)
-    elif proposal.way is Way.FREE:
-        # No subscription: one at no price would be where a dearer plan is changed to, and not bought.
-        set_plan(account=account, plan=plan, actor=actor, now=now)
-    elif proposal.way is Way.CANCEL:
-        end(account=account, seen_revision=seen_revision, actor=actor, token=token, now=now)
-    elif subscription is not None and proposal.way in (Way.UPGRADE, Way.DOWNGRADE):
+    if subscription is not None and proposal.way in (Way.UPGRADE, Way.DOWNGRADE):
+        plan = proposal.plan
         return _change(
             subscription,
             plan,
@@ -187,9 +181,22 @@ def take(
             token=token,
             now=now,
         )
+    if proposal.way is Way.CANCEL:
+        end(account=account, seen_revision=seen_revision, actor=actor, token=token, now=now)
+    else:
+        _begin(proposal, account=account, actor=actor, now=now)
+    return PlanChange(is_now=proposal.way is not Way.CANCEL, effective_at=proposal.effective_at)
+
+
+def _begin(proposal: Proposal, *, account: Account, actor: Ref, now: datetime) -> None:
+    """At once, with nothing to pay. Raises Conflict for a way on which that is not so."""
+    if proposal.way is Way.TRIAL:
+        subscriptions.start_trial(account=account, plan=proposal.plan, actor=actor, now=now)
+    elif proposal.way is Way.FREE:
+        # No subscription: one at no price would be where a dearer plan is changed to, and not bought.
+        set_plan(account=account, plan=proposal.plan, actor=actor, now=now)
     else:
         raise Conflict(problem=_("The account has this plan already, or nobody can be paid here."))
-    return PlanChange(is_now=proposal.way is not Way.CANCEL, effective_at=proposal.effective_at)
 
 
 def _change(

@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 
-from apps.billing.money import MICRO_PER_USD, format_usd
+from apps.billing.money import MICRO_PER_USD, format_usd, from_cents, to_cents
 from apps.core import clock
 
 register = template.Library()
@@ -42,6 +42,12 @@ def icon(name: str, classes: str = "") -> SafeString:
 def usd(micro: int | None) -> str:
     """Micro-USD in dollars and cents, exact, as the page's language writes it; empty for None."""
     return "" if micro is None else _localised(format_usd(micro, digits=CENTS))
+
+
+@register.filter
+def charged_usd(micro: int) -> str:
+    """What a card or an invoice is charged: whole cents, as the page's language writes them."""
+    return usd(from_cents(to_cents(micro).cents))
 
 
 @register.filter

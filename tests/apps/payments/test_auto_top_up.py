@@ -9,12 +9,12 @@ import pytest
 from apps.accounts.models import Account
 from apps.core.errors import Conflict, InvalidField
 from apps.mails.models import Mail
-from apps.payments import services
+from apps.payments import auto_top_up, services
 from apps.payments.auto_top_up import run_auto_top_ups
 from apps.payments.choices import PaymentKind, SendState
 from apps.payments.models import AutoTopUp, Payment
 from tests.apps.payments.stage import Stage, audited, usd
-from tests.fake_stripe.cards import ALWAYS_3DS_CARD, FAILS_LATER_CARD
+from tests.fake_stripe.cards import ALWAYS_3DS_CARD, FAILS_LATER_CARD, GOOD_CARD
 
 
 def wish(stage: Stage, **changes: Any) -> AutoTopUp:
@@ -39,6 +39,25 @@ def test_an_empty_wallet_is_filled_once(stage: Stage) -> None:
     stage.deliver(duplicates=1.0)
     assert stage.balances().wallet_micro == usd(20)
     assert Payment.objects.get().kind == PaymentKind.AUTO_TOP_UP
+
+
+@pytest.mark.parametrize("card", [GOOD_CARD, FAILS_LATER_CARD])
+def test_what_another_worker_ends_while_we_look_is_not_begun_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, card: str
+) -> None:
+    stage.add_card(card=card)
+    wish(stage)
+    look = auto_top_up.balances
+
+    def look_and_be_overtaken(*args: Any) -> Any:
+        seen = look(*args)
+        monkeypatch.setattr(auto_top_up, "balances", look)
+        run_auto_top_ups(now=stage.now)
+        return seen
+
+    monkeypatch.setattr(auto_top_up, "balances", look_and_be_overtaken)
+    assert run_auto_top_ups(now=stage.now) == 0
+    assert Payment.objects.count() == audited("payments.auto_top_up.started") == 1
 
 
 def test_a_wallet_with_enough_is_left_alone(stage: Stage) -> None:

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from apps.api.a1111 import progress_views
 from apps.core import clock
 from apps.generation.choices import JobState
 from apps.generation.lifecycle import finish_cancel, lease_of
-from apps.generation.models import GenerationJob
+from apps.generation.models import GenerationJob, JobPreview
 from apps.generation.progress import keep_previews
+from apps.generation.selectors import find_preview
 from gpu_runtime.messages import Preview
 from tests.apps.api import jobs
 from tests.apps.api.a1111.conftest import A1111Client, Act, bad_field, deliver, picture, the_job
@@ -74,6 +76,29 @@ def test_a_running_request(ada: A1111Client, cleo: A1111Client, worker: Chooser)
     assert seen["again"]["live_preview"] is None
     assert ada.post("/internal/progress", {"id_task": TASK}).json()["completed"]
     assert not cleo.post("/internal/progress", {"id_task": TASK}).json()["completed"]
+
+
+def test_a_picture_comes_with_the_steps_behind_it(
+    ada: A1111Client, worker: Chooser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, Any]] = []
+
+    def look(job: GenerationJob) -> None:
+        def find_late(row: GenerationJob) -> JobPreview | None:
+            jobs.progress(job, 1)
+            keep_previews({lease_of(job): Preview(request_id="1", index=0, step=1, data=b"jpeg")})
+            return find_preview(row)
+
+        monkeypatch.setattr(progress_views, "find_preview", find_late)
+        seen.append(ada.get("progress").json())
+        deliver(job)
+
+    worker(look)
+    ada.draw(steps=20, n_iter=2)
+
+    assert seen[0]["current_image"]
+    assert seen[0]["state"]["sampling_step"] == 1
+    assert seen[0]["progress"] > 0.02
 
 
 @pytest.mark.parametrize(("path", "body"), [("interrupt", b"{}"), ("skip", b"null")])
