@@ -91,7 +91,7 @@ def _state(job: GenerationJob | None) -> dict[str, object]:
 
 
 def _preview(job: GenerationJob) -> str | None:
-    """Base64 of a small JPEG; None before the first step. The job's progress is then at least the picture's."""
+    """Base64 of a small JPEG; None before the first step. The job then has at least the steps behind it."""
     preview = find_preview(job)
     if preview is None:
         return None
