@@ -28,6 +28,16 @@ keepalive = 15
 accesslog = None
 errorlog = "-"
 loglevel = "warning"
+if os.environ.get("DARKROOM_LOG_FORMAT") == "json":
+    # Its own few lines like those of the application; what is not said here is gunicorn's default.
+    logconfig_dict = {
+        "formatters": {"generic": {"()": "apps.core.logging.JsonFormatter"}},
+        "root": {"level": "WARNING", "handlers": []},
+        "loggers": {
+            "gunicorn.error": {"level": "WARNING", "handlers": ["error_console"], "propagate": False},
+            "gunicorn.access": {"level": "WARNING", "handlers": ["error_console"], "propagate": False},
+        },
+    }
 # A control socket in the home folder would be one more way in.
 control_socket_disable = True
 # Heartbeat files in memory: a slow disk must not look like a hung worker.

@@ -1,6 +1,8 @@
-"""Rows of stored images: recorded after their file, deleted before it.
+"""Rows of stored images: recorded after their file.
 
-A crash in between leaves a file without a row, which `sweep_unreferenced` collects; never the reverse.
+A crash in between leaves a file without a row, which `sweep_unreferenced` collects. What has expired is
+deleted the other way round, file before row: nobody is shown it any more, and a crash then leaves a row that
+the next purge finds, not an image that is there for another hour.
 """
 
 from __future__ import annotations
@@ -94,12 +96,17 @@ def discard_group(group: UUID) -> int:
 def purge_expired(*, now: datetime, limit: int = 1000) -> int:
     """Delete up to `limit` expired images, oldest first; returns how many. May run twice at once."""
     with transaction.atomic(durable=True):
-        due = Artifact.objects.select_for_update(skip_locked=True).filter(expires_at__lte=now)
-        artifacts = list(due.order_by("expires_at")[:limit])
-        Artifact.objects.filter(pk__in=[artifact.pk for artifact in artifacts]).delete()
-    for artifact in artifacts:
-        artifact.file_path.unlink(missing_ok=True)
-    return len(artifacts)
+        return len(purge_batch(now=now, limit=limit))
+
+
+def purge_batch(*, now: datetime, limit: int) -> list[Artifact]:
+    """Part: `purge_expired`; the rows that were. Files are gone for good before their rows are."""
+    require_transaction()
+    due = Artifact.objects.select_for_update(skip_locked=True).filter(expires_at__lte=now)
+    artifacts = list(due.order_by("expires_at")[:limit])
+    store.delete_files([artifact.file_path for artifact in artifacts])
+    Artifact.objects.filter(pk__in=[artifact.pk for artifact in artifacts]).delete()
+    return artifacts
 
 
 def sweep_unreferenced(*, now: datetime) -> int:

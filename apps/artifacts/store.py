@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -91,6 +91,17 @@ def discard_group(group: UUID) -> int:
         path.unlink(missing_ok=True)
         count += 1
     return count
+
+
+def delete_files(paths: Iterable[Path]) -> None:
+    """Delete files, present or not, so that a power cut does not bring them back. Raises OSError."""
+    folders = set()
+    for path in paths:
+        path.unlink(missing_ok=True)
+        folders.add(path.parent)
+    for folder in folders:
+        if folder.is_dir():
+            _sync_folder(folder)
 
 
 def list_files() -> Iterator[Path]:

@@ -56,6 +56,8 @@ class Happened:
     subject: Ref
     account_id: int | None
     data: Mapping[str, JsonValue]
+    request_id: str = ""
+    """Of the request that began what ends now; without one it is that of the work being done."""
 
 
 def record_together(name: str, events: Sequence[Happened], *, actor: Ref, now: datetime) -> None:
@@ -72,7 +74,7 @@ def record_together(name: str, events: Sequence[Happened], *, actor: Ref, now: d
             subject_id=_id_text(event.subject),
             subject_label=event.subject.label[:LABEL_LENGTH],
             account_id=event.account_id,
-            request_id=request_id.get(),
+            request_id=event.request_id or request_id.get(),
             data=dict(event.data),
         )
         for event in events

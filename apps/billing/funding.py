@@ -25,6 +25,8 @@ from apps.core.clock import day_end, quota_day
 from apps.core.db import require_transaction
 from apps.plans.entitlements import Entitlements, Unlimited
 from apps.quotas.allowances import (
+    TakenFrom,
+    end_allowances,
     release_allowance,
     settle_allowance,
     take_daily_free,
@@ -201,6 +203,35 @@ def settle_captures(jobs: Iterable[FundedJob], *, now: datetime) -> set[int]:
     return capture_together(
         {job.job_id: job.funding.price_micro for job in jobs if job.funding.source in LEDGER_SOURCES}, now=now
     )
+
+
+def settle_counted(jobs: Iterable[FundedJob]) -> set[int]:
+    """`settle` of those jobs that no money is held for, at once; ids of those that are done; a part.
+
+    As with `settle_captures`, `settle` says of the others what is wrong.
+    """
+    return _end_counted(jobs, is_settled=True)
+
+
+def give_back_counted(jobs: Iterable[FundedJob]) -> set[int]:
+    """`give_back` of those jobs that no money is held for, at once; ids of those that are done; a part."""
+    return _end_counted(jobs, is_settled=False)
+
+
+def _end_counted(jobs: Iterable[FundedJob], *, is_settled: bool) -> set[int]:
+    counted = [job for job in jobs if job.funding.source not in LEDGER_SOURCES]
+    calls: Counter[TakenFrom] = Counter()
+    for job in counted:
+        if taken_from := _taken_from(job):
+            calls[taken_from] += CALLS
+    missing = end_allowances(calls, is_settled=is_settled)
+    return {job.job_id for job in counted if _taken_from(job) not in missing}
+
+
+def _taken_from(job: FundedJob) -> TakenFrom | None:
+    """None for a call that nothing counts."""
+    period = job.funding.period
+    return None if period is None else TakenFrom(job.account_id, job.funding.source.value, period)
 
 
 def give_back(job: FundedJob, *, now: datetime) -> None:

@@ -1,12 +1,15 @@
-"""Logging to standard error, one line an event, with the request id of the HTTP request it belongs to."""
+"""Logging to standard error, one line an event, with the request id of the HTTP request it belongs to.
+
+As text for people, or as JSON for whatever collects logs.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 
-def logging_settings(*, level: str) -> dict[str, Any]:
-    """Django's LOGGING: the product at `level`, third parties at WARNING."""
+def logging_settings(*, level: str, line_format: str) -> dict[str, Any]:
+    """Django's LOGGING: the product at `level`, third parties at WARNING; `line_format` is text or json."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -15,13 +18,14 @@ def logging_settings(*, level: str) -> dict[str, Any]:
             "probes": {"()": "apps.core.logging.ProbeFilter"},
         },
         "formatters": {
-            "line": {
+            "text": {
                 "format": "%(asctime)s %(levelname)-7s %(name)s %(message)s%(request_suffix)s",
                 "datefmt": "%H:%M:%S",
-            }
+            },
+            "json": {"()": "apps.core.logging.JsonFormatter"},
         },
         "handlers": {
-            "stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request_id"]}
+            "stderr": {"class": "logging.StreamHandler", "formatter": line_format, "filters": ["request_id"]}
         },
         "root": {"handlers": ["stderr"], "level": "WARNING"},
         "loggers": {

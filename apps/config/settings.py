@@ -91,6 +91,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "apps.core.middleware.RequestIdMiddleware",
+    "apps.metrics.middleware.HttpCountersMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "apps.config.csp.HtmlPolicyMiddleware",
@@ -182,7 +183,9 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BASE_URL.starts
 MAX_BODY_BYTES = env_int("DARKROOM_MAX_BODY_BYTES", 40_000_000, minimum=1_000_000, maximum=1_000_000_000)
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 LOGGING = logging_settings(
-    level=env_choice("DARKROOM_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))
+    level=env_choice("DARKROOM_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
+    # Lines for people, or one JSON object a line for whatever collects logs: text or json.
+    line_format=env_choice("DARKROOM_LOG_FORMAT", "text", ("text", "json")),
 )
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [],
@@ -190,6 +193,17 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "UNAUTHENTICATED_USER": None,
 }
+
+# --- Watching ---
+
+# What Prometheus sends to /metrics as a bearer token; without one, only this machine's programs may read.
+METRICS_TOKEN = env_optional_secret("DARKROOM_METRICS_TOKEN")
+# Certificate (PEM) of the proxy in front, whose end the console and the metrics tell of.
+TLS_CERTIFICATE = env_str("DARKROOM_TLS_CERTIFICATE", "")
+# File that whatever makes backups touches after each success; its date is the last backup's.
+BACKUP_STAMP = env_path("DARKROOM_BACKUP_STAMP", str(HOME_DIR / "backup-succeeded"))
+# Writes down what processes have counted.
+COUNTERS_STORE = "apps.metrics.storing.store_taken"
 
 # --- Generation ---
 
@@ -368,6 +382,8 @@ STRIPE_API_BASE = env_str("DARKROOM_STRIPE_API_BASE", "https://api.stripe.com").
 RUNTIME = env_choice("DARKROOM_RUNTIME", "torch", ("torch", "fake"))
 # "auto", "cpu" or "cuda:N"; `gpu_cluster --device` overrides it.
 DEVICE = env_str("DARKROOM_DEVICE", "auto")
+# CUDA's own: the devices that it may see, by number or UUID; empty is all. Read to find the same in NVML.
+CUDA_VISIBLE_DEVICES = env_list("CUDA_VISIBLE_DEVICES", "")
 # Most images that share one denoising step.
 MAX_ROWS = env_int("DARKROOM_MAX_ROWS", 16, minimum=1, maximum=256)
 # torch threads on the CPU; 0 takes one for each core.

@@ -20,6 +20,7 @@ urlpatterns = [
     path("downloads/", include("apps.api.downloads.urls")),
     path("docs/guides", reference.guide_list, name="guides"),
     path("docs/guides/<slug:slug>", reference.guide),
+    path("", include("apps.metrics.urls")),
     path("", include("apps.artifacts.urls")),
     path("", include("apps.catalog.urls")),
     # Ours stand before allauth's of the same paths and names.

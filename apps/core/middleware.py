@@ -35,9 +35,13 @@ class RequestIdMiddleware:
             duration_ms = (time.monotonic() - started) * 1000
             # The path alone: query strings may carry keys.
             level = logging.DEBUG if request.path in PROBE_PATHS else logging.INFO
-            access_log.log(
-                level, "%s %s %d %.0f ms", request.method, request.path, response.status_code, duration_ms
-            )
+            facts = {
+                "method": request.method,
+                "path": request.path,
+                "status": response.status_code,
+                "duration_ms": round(duration_ms, 1),
+            }
+            access_log.log(level, "%(method)s %(path)s %(status)d %(duration_ms).0f ms", facts, extra=facts)
         finally:
             request_logging.request_id.reset(token)
         response["X-Request-Id"] = request_id

@@ -39,6 +39,7 @@ def announce_ends(ends: Sequence[tuple[GenerationJob, datetime]], *, now: dateti
                 target=Target.from_json(job.webhook),
                 expires_at=links_end_at,
                 now=now,
+                request_id=job.request_id,
             )
 
 

@@ -56,7 +56,12 @@ def deliver(ended: Sequence[tuple[GenerationJob, Delivered]], *, worker: Ref, no
     record_together(
         "generation.job.succeeded",
         [
-            Happened(subject=job.ref, account_id=job.account_id, data={"images": job.num_images})
+            Happened(
+                subject=job.ref,
+                account_id=job.account_id,
+                data={"images": job.num_images},
+                request_id=job.request_id,
+            )
             for job, _ in ended
         ],
         actor=worker,

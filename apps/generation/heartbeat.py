@@ -9,6 +9,8 @@ from django.conf import settings
 from django.db import Error, connection
 
 from apps.core.clock import now
+from apps.core.flushing import flush_now
+from apps.generation.device_figures import note_device
 from apps.generation.lifecycle import Lease, renew_leases
 from apps.generation.workers import beat
 from gpu_runtime.messages import EngineInfo
@@ -19,8 +21,9 @@ log = logging.getLogger(__name__)
 class Heartbeat:
     """Renews the leases it holds and the worker's row every HEARTBEAT_S. Thread-safe."""
 
-    def __init__(self, *, worker_id: int) -> None:
+    def __init__(self, *, worker_id: int, name: str = "") -> None:
         self._worker_id = worker_id
+        self._name = name
         self._lock = threading.Lock()
         self._leases: set[Lease] = set()
         self._lost: set[int] = set()
@@ -97,11 +100,20 @@ class Heartbeat:
             except Error as error:
                 log.warning("heartbeat could not be written: %s", str(error).strip())
                 connection.close()
+            self._hand_over()
             if is_last:
                 connection.close()
                 return
             self._soon.wait(settings.HEARTBEAT_S)
             self._soon.clear()
+
+    def _hand_over(self) -> None:
+        """What this process has counted, and how its device is."""
+        with self._lock:
+            info = self._info
+        if info is not None:
+            note_device(self._name, info.device)
+        flush_now("gpu")
 
     def beat_once(self) -> None:
         """Renew and report, once."""

@@ -6,7 +6,7 @@ lease therefore cannot end a job that somebody else is running: its UPDATE hits 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -18,14 +18,12 @@ from django.db.models import Q, QuerySet
 from apps.artifacts.services import NewArtifact
 from apps.audit.refs import Ref
 from apps.audit.services import record
-from apps.generation.announcing import announce_end
 from apps.generation.channels import notify_changed, notify_queued
 from apps.generation.choices import JobState
-from apps.generation.delivering import Delivered, artifact_expiry, deliver, drop_previews, joined_result
+from apps.generation.delivering import Delivered, deliver, drop_previews
 from apps.generation.faults import EXPIRED, QUARANTINED, Failure
 from apps.generation.models import GenerationJob
-from apps.generation.safety_policy import BLOCKED, BLOCKED_CODE
-from apps.generation.settlement import release_together
+from apps.generation.refusing import Refused, refuse
 
 REAP_BATCH: Final = 200
 # Longest statement of a worker that is about to end; its jobs are recovered without it, too.
@@ -114,8 +112,7 @@ def finish_jobs(made: Mapping[Lease, Delivered], *, worker: Ref, now: datetime) 
     Of those nothing is written. Raises for all what it raises for one.
     """
     with transaction.atomic(durable=True):
-        held = _held(*made).select_for_update(of=("self",)).order_by("pk").in_bulk()
-        kept = {lease: held[lease.job_id] for lease in made if lease.job_id in held}
+        kept = _locked(made)
         if kept:
             deliver([(kept[lease], made[lease]) for lease in kept], worker=worker, now=now)
     return frozenset(made) - frozenset(kept)
@@ -123,18 +120,37 @@ def finish_jobs(made: Mapping[Lease, Delivered], *, worker: Ref, now: datetime) 
 
 def fail_job(*, lease: Lease, failure: Failure, worker: Ref, now: datetime) -> None:
     """The job cannot be completed: give its call back. Raises LeaseLost, having written nothing."""
-    with transaction.atomic(durable=True):
-        job = _end(lease, JobState.FAILED, now=now, failure=failure)
-        if failure.code == BLOCKED_CODE:
-            job.result = joined_result(job, {"safety": {"images": BLOCKED}})
-            job.save(update_fields=["result"])
-        _settle_refused([job], worker, now)
+    if refuse_jobs({lease: failure}, worker=worker, now=now):
+        raise LeaseLost(f"job {lease.job_id} at fence {lease.fence}")
 
 
 def finish_cancel(*, lease: Lease, worker: Ref, now: datetime) -> None:
     """The worker stopped a job at its owner's wish. Raises LeaseLost, having written nothing."""
+    if refuse_jobs({lease: None}, worker=worker, now=now):
+        raise LeaseLost(f"job {lease.job_id} at fence {lease.fence}")
+
+
+def refuse_jobs(failures: Mapping[Lease, Failure | None], *, worker: Ref, now: datetime) -> frozenset[Lease]:
+    """`fail_job` of several, and `finish_cancel` of those without a failure; the leases that were lost.
+
+    All in one transaction. Of lost ones nothing is written.
+    """
     with transaction.atomic(durable=True):
-        _settle_refused([_end(lease, JobState.CANCELED, now=now)], worker, now)
+        held = _locked(failures)
+        refuse([(held[lease], _how(failures[lease])) for lease in held], actor=worker, now=now)
+    return frozenset(failures) - frozenset(held)
+
+
+def _how(failure: Failure | None) -> Refused:
+    state = JobState.CANCELED if failure is None else JobState.FAILED
+    return Refused(state=state, failure=failure)
+
+
+def _locked(leases: Iterable[Lease]) -> dict[Lease, GenerationJob]:
+    """Part: the rows of those leases that are still good, in the order of all who lock several."""
+    wanted = list(leases)
+    rows = _held(*wanted).select_for_update(of=("self",)).order_by("pk").in_bulk()
+    return {lease: rows[lease.job_id] for lease in wanted if lease.job_id in rows}
 
 
 def release_jobs(*, leases: Sequence[Lease], worker: Ref, now: datetime) -> int:
@@ -187,9 +203,8 @@ def reap_expired(*, actor: Ref, now: datetime) -> int:
             state=JobState.QUEUED, deadline_at__lte=now
         )
         expired = list(late.order_by("pk")[:REAP_BATCH])
-        for job in expired:
-            _close(job, JobState.EXPIRED, EXPIRED, now)
-        _settle_refused(expired, actor, now)
+        too_late = Refused(state=JobState.EXPIRED, failure=EXPIRED)
+        refuse([(job, too_late) for job in expired], actor=actor, now=now)
     return reaped + len(expired)
 
 
@@ -208,22 +223,17 @@ def _reap(conditions: dict[str, object], *, actor: Ref, now: datetime, is_crash:
 def _recover(
     jobs: Sequence[GenerationJob], actor: Ref, now: datetime, *, is_crash: bool, cause: Failure = QUARANTINED
 ) -> None:
-    """Part: what becomes of jobs whose worker will not end them; `cause` is what quarantined ones hear.
-
-    All rows first and all that was reserved for them after that: see `release_together`.
-    """
+    """Part: what becomes of jobs whose worker will not end them; `cause` is what quarantined ones hear."""
     ended = []
     for job in jobs:
         job.crashes += is_crash
         if job.is_cancel_requested:
-            _close(job, JobState.CANCELED, None, now)
-            ended.append(job)
+            ended.append((job, Refused(state=JobState.CANCELED)))
         elif job.crashes >= settings.MAX_CRASHES:
-            _close(job, JobState.QUARANTINED, cause, now)
-            ended.append(job)
+            ended.append((job, Refused(state=JobState.QUARANTINED, failure=cause)))
         else:
             _requeue(job, actor, now)
-    _settle_refused(ended, actor, now)
+    refuse(ended, actor=actor, now=now)
     if jobs:
         notify_queued()
 
@@ -247,50 +257,9 @@ def _requeue(job: GenerationJob, actor: Ref, now: datetime) -> None:
     notify_changed(job.pk)
 
 
-def _close(job: GenerationJob, state: JobState, failure: Failure | None, now: datetime) -> None:
-    """Part: end a row that this transaction has locked."""
-    job.state = state
-    job.finished_at = now
-    job.lease_expires_at = None
-    job.error_code = failure.code if failure else ""
-    job.error_message = failure.message if failure else ""
-    drop_previews([job])
-    job.save(
-        update_fields=["state", "finished_at", "lease_expires_at", "error_code", "error_message", "crashes"]
-    )
-
-
-def _end(
-    lease: Lease,
-    state: JobState,
-    *,
-    now: datetime,
-    failure: Failure | None = None,
-) -> GenerationJob:
-    """Part: the transition itself. One row affected is the proof that it happened, once."""
-    changes: dict[str, object] = {"state": state, "finished_at": now, "lease_expires_at": None}
-    if failure is not None:
-        changes |= {"error_code": failure.code, "error_message": failure.message}
-    if _held(lease).update(**changes) != 1:
-        raise LeaseLost(f"job {lease.job_id} at fence {lease.fence}")
-    job = GenerationJob.objects.get(pk=lease.job_id)
-    drop_previews([job])
-    return job
-
-
 def _held(*leases: Lease) -> QuerySet[GenerationJob]:
     """The rows whose lease is good: same fence, still running. The fault drills' control replaces this."""
     own = Q(pk__in=[])
     for lease in leases:
         own |= Q(pk=lease.job_id, fence=lease.fence)
     return GenerationJob.objects.filter(own, state=JobState.RUNNING)
-
-
-def _settle_refused(jobs: Sequence[GenerationJob], actor: Ref, now: datetime) -> None:
-    """Part: what every end without images has in common; the event is named by the state."""
-    release_together(jobs, now=now)
-    for job in jobs:
-        data = {"error": job.error_code} if job.error_code else {}
-        name = f"generation.job.{job.state}"
-        record(name, actor=actor, subject=job.ref, account_id=job.account_id, data=data, now=now)
-        announce_end(job, links_end_at=artifact_expiry(job), now=now)

@@ -48,8 +48,14 @@ class GenerationJob(models.Model):
     """How many of its account's jobs may run at once, by the plan; null is any number."""
     key_max_parallel = models.PositiveIntegerField(null=True)
     """How many of its key's jobs may run at once, as the key says; null is any number."""
+    request_id = models.CharField(max_length=64, blank=True, default="", db_default="")
+    """Of the HTTP request that asked for it: log lines, audit events and the webhook of its end name it."""
     keep_days = models.PositiveIntegerField(null=True)
     """How long its images are kept, as the account chose; null is as long as this installation keeps any."""
+    forget_at = models.DateTimeField(null=True)
+    """When its texts are emptied, with the end of its links; null until the sweep has dated it."""
+    is_forgotten = models.BooleanField(default=False, db_default=False)
+    """Whether its texts have been emptied; see `forgetting.py`."""
     is_cancel_requested = models.BooleanField(default=False)
 
     progress_step = models.PositiveIntegerField(default=0)
@@ -105,6 +111,8 @@ class GenerationJob(models.Model):
             # Queue depth of one account.
             models.Index("account", name="job_open_by_account", condition=Q(state__in=OPEN_STATES)),
             models.Index("account", F("id").desc(), name="job_by_account"),
+            # What the retention sweep looks at, undated ones included.
+            models.Index("forget_at", name="job_to_forget", condition=Q(is_forgotten=False)),
         ]
 
     def __str__(self) -> str:

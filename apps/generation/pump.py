@@ -117,7 +117,7 @@ class Pump:
             if not listener.try_lock(workers.lock_name(self.name)):
                 return None
             worker = self._recover()
-            heartbeat = Heartbeat(worker_id=worker.pk)
+            heartbeat = Heartbeat(worker_id=worker.pk, name=worker.name)
             undo.callback(heartbeat.stop)
             heartbeat.start()
             self.engine = self.engine or self._build_engine()

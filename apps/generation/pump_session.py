@@ -16,10 +16,12 @@ from django.db import Error, connection
 from apps.audit.refs import Ref
 from apps.core.clock import now
 from apps.core.listen import Listener
+from apps.core.logging import working_for
 from apps.generation import lifecycle
 from apps.generation.adapters import entries_of
 from apps.generation.choices import JobState
 from apps.generation.claiming import claim_jobs
+from apps.generation.counting import count_ticks, log_ticks
 from apps.generation.drain import is_draining
 from apps.generation.faults import Failure, unreadable_of
 from apps.generation.heartbeat import Heartbeat
@@ -151,6 +153,7 @@ class PumpSession:
                 group=job.artifact_group,
                 attempt=job.attempt,
                 step_tflop=job.work_tflop / max(1, job.progress_total),
+                request_id=job.request_id,
             )
             request_id = request_id_of(running.lease)
             self.running[request_id] = running
@@ -161,7 +164,8 @@ class PumpSession:
                 self.engine.submit(work_request(job, entries))
             except RuntimeFault as fault:
                 self._forget(request_id)
-                self.settler.fail(running, fault)
+                with working_for(request=job.request_id, job=job.pk):
+                    self.settler.fail(running, fault)
 
     def _tick(self) -> None:
         self.watchdog.busy(expected_s=self.engine.expected_step_s())
@@ -169,6 +173,8 @@ class PumpSession:
         events = self.engine.step()
         elapsed_s = time.monotonic() - started
         reports = self.engine.take_ticks()
+        count_ticks(reports, worker=self.actor.label)
+        log_ticks(reports, requests=(job.request_id for job in self.running.values()))
         # A slice of an operation is no step, although its request reports progress by it.
         if not any(report.kind is TickKind.OPERATION for report in reports):
             # Loading weights says nothing about the steps to come, and may take a thousand times as long.
@@ -197,6 +203,10 @@ class PumpSession:
         if job is None:
             # Its lease was lost while the engine still worked on it.
             return
+        with working_for(request=job.request_id, job=job.lease.job_id):
+            self._pass_on(event, job)
+
+    def _pass_on(self, event: Event, job: RunningJob) -> None:
         match event:
             case Progress():
                 job.step = event.step
@@ -207,6 +217,7 @@ class PumpSession:
                 self.settler.store(job, event)
             case RequestDone():
                 self._forget(event.request_id)
+                log.info("job %d is made", job.lease.job_id, extra={"attempt": job.attempt})
                 self.settler.succeed(job, event.timings, event.notes)
                 self.has_room = True
             case RequestFailed():

@@ -19,6 +19,7 @@ from apps.audit.services import Happened, record, record_together
 from apps.catalog.models import CatalogEntry
 from apps.catalog.selectors import access_checkpoint
 from apps.core.errors import InvalidField
+from apps.core.logging import request_id
 from apps.generation.announcing import announce_end
 from apps.generation.channels import notify_cancel, notify_changed, notify_queued
 from apps.generation.checkpoints import checkpoint_defaults, require_able
@@ -26,7 +27,7 @@ from apps.generation.choices import DENOISING_KINDS, JobState
 from apps.generation.choosing import choose_entries
 from apps.generation.delivering import artifact_expiry
 from apps.generation.errors import CheckpointNotAllowed, NotCancelable
-from apps.generation.idempotency import IdempotencyClaim, bind_jobs, find_record, take_keys
+from apps.generation.idempotency import IdempotencyClaim, bind_jobs, find_records, take_keys
 from apps.generation.models import GenerationJob
 from apps.generation.plan_rules import parallel_of, require_entitled, require_side
 from apps.generation.pricing import fund_jobs
@@ -128,7 +129,7 @@ def _submit(
             bind_jobs(records=ours, jobs=jobs[: len(ours)])
             return jobs
         transaction.set_rollback(True)
-    return [_job_of_twin(account=account, claim=claim) for claim in claims]
+    return _jobs_of_twins(account, claims)
 
 
 def _job_of(
@@ -209,6 +210,7 @@ def _new_job(
         key_max_parallel=api_key.max_parallel,
         work_tflop=work_tflop(checkpoint, resolved),
         progress_total=row_steps(resolved, checkpoint.family if checkpoint else ""),
+        request_id=request_id.get(),
         queued_at=now,
         deadline_at=now + timedelta(seconds=settings.QUEUE_TTL_S),
     )
@@ -235,6 +237,7 @@ def _accept(
     require_queue_room(account, entitlements, api_key, count=len(jobs))
     for job in jobs:
         job.quota_day, job.weight = quota_day, weight
+        job.forget_at = artifact_expiry(job)
     fund_jobs(jobs, account, entitlements, now=now)
     for job, tag in zip(jobs, queue_tags(jobs), strict=True):
         job.queue_tag = tag
@@ -253,12 +256,13 @@ def _submitted(job: GenerationJob) -> Happened:
     return Happened(subject=job.ref, account_id=job.account_id, data=data)
 
 
-def _job_of_twin(*, account: Account, claim: IdempotencyClaim) -> GenerationJob:
-    key_record = find_record(account_id=account.pk, claim=claim)
-    if key_record is None or key_record.job is None:
+def _jobs_of_twins(account: Account, claims: Sequence[IdempotencyClaim]) -> list[GenerationJob]:
+    records = find_records(account_id=account.pk, claims=claims)
+    jobs = [record.job for record in records if record is not None and record.job is not None]
+    if len(jobs) < len(claims):
         # The twin was rolled back between our look and this one; a repeat starts afresh.
         raise InvalidField(field="Idempotency-Key", problem="is in use by a request that was just refused")
-    return key_record.job
+    return jobs
 
 
 def cancel_job(*, job: GenerationJob, actor: Ref, now: datetime) -> GenerationJob:

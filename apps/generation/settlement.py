@@ -17,9 +17,11 @@ from apps.billing.funding import (
     FundedJob,
     Funding,
     give_back,
+    give_back_counted,
     give_back_spending,
     settle,
     settle_captures,
+    settle_counted,
     turn_of,
 )
 from apps.billing.ledger.errors import CaptureExceedsHold, HoldEnded, HoldMissing
@@ -50,8 +52,10 @@ def release_together(jobs: Sequence[GenerationJob], *, now: datetime) -> None:
     for job in jobs:
         if (job.account_id, job.quota_day) in missing:
             _report_missing(job)
+    in_turn = sorted(jobs, key=_turn_of)
+    given_back = give_back_counted(map(_funded, in_turn))
     give_back_spending(
-        [_funded(job) for job in sorted(jobs, key=_turn_of) if _end_funding(job, give_back, now)]
+        [_funded(job) for job in in_turn if job.pk not in given_back and _end_funding(job, give_back, now)]
     )
 
 
@@ -76,14 +80,12 @@ def charge_together(taken: Sequence[tuple[GenerationJob, Charge]], *, now: datet
 
 def _settle_all(jobs: Sequence[GenerationJob], now: datetime) -> None:
     """Those that an allowance pays for first, then those that money is held for."""
-    funded = {job.pk: _funded(job) for job in jobs}
     in_turn = sorted(jobs, key=_turn_of)
+    funded = [_funded(job) for job in in_turn]
+    done = settle_counted(funded)
+    done |= settle_captures(funded, now=now)
     for job in in_turn:
-        if not job.price_micro:
-            _end_funding(job, settle, now)
-    captured = settle_captures(funded.values(), now=now)
-    for job in in_turn:
-        if job.price_micro and job.pk not in captured:
+        if job.pk not in done:
             _end_funding(job, settle, now)
 
 

@@ -36,13 +36,13 @@ def count_uses(*, now: datetime) -> int:
         rows = ended.values_list("checkpoint_id", "request__adapters", "finished_at")
         uses, count = _uses(rows.iterator(chunk_size=2000))
         add_uses(uses)
-        mark.counted_until, mark.first_open_id = until, _first_uncounted(mark.first_open_id, until)
+        mark.counted_until, mark.first_open_id = until, first_uncounted(mark.first_open_id, until)
         mark.save(update_fields=["counted_until", "first_open_id"])
     return count
 
 
-def _first_uncounted(first_id: int, until: datetime) -> int:
-    """No job before this one can still have to be counted: the next run reads from there, by primary key."""
+def first_uncounted(first_id: int, until: datetime) -> int:
+    """No job before this one can still end after `until`: the next run reads from there, by primary key."""
     recent = GenerationJob.objects.filter(pk__gte=first_id)
     # Ids are given out in order but become visible in any: what was queued within the last minute may still
     # be joined by a smaller one.

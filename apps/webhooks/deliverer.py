@@ -18,11 +18,14 @@ from django.conf import settings
 from django.db.models import Min
 
 from apps.core.clock import now
+from apps.core.flushing import flush_now
 from apps.core.ids import random_token
 from apps.core.listen import Listener
+from apps.core.logging import working_for
 from apps.webhooks.bodies import Event, render_body
 from apps.webhooks.choices import DeliveryState
 from apps.webhooks.claiming import claim_due, list_deliverers, release
+from apps.webhooks.counting import count_attempt
 from apps.webhooks.doorbell import CHANNEL, TURN_LOCK, ring
 from apps.webhooks.models import Delivery
 from apps.webhooks.recording import Tried, record_attempts
@@ -44,8 +47,9 @@ BUSY_POLL_S: Final = 0.02
 CALM_POLL_S: Final = 0.2
 # How much longer than an attempt may last a session waits for its last ones.
 LAST_ANSWERS_S: Final = 10.0
-# How often it looks for what dead sessions left.
+# How often it looks for what dead sessions left, and hands over what it has counted.
 ORPHANS_S: Final = 5.0
+ROLE: Final = "housekeeping"
 
 
 def run_deliverer(*, send: Send = send, turn_s: float = TURN_S, linger_s: float = LINGER_S) -> int:
@@ -69,6 +73,7 @@ def run_deliverer(*, send: Send = send, turn_s: float = TURN_S, linger_s: float 
             session.finish()
         finally:
             session.close()
+    flush_now(ROLE)
     return session.attempts
 
 
@@ -144,6 +149,7 @@ class Session:
             url=delivery.url,
             body=body,
             secrets=tuple(secrets[delivery.account_id]),
+            request_id=delivery.request_id,
         )
         self._under_way[self._threads.submit(self._try, letter)] = delivery
 
@@ -161,18 +167,41 @@ class Session:
         tried = [Tried(delivery=self._under_way.pop(each), outcome=each.result()) for each in done]
         self.attempts += len(tried)
         record_attempts(tried, now=now())
+        for each in tried:
+            _tell(each)
 
     def _release_orphans(self) -> None:
         """Take back what sessions had under way whose own lock nobody holds any more."""
         if time.monotonic() < self._next_look_for_orphans:
             return
         self._next_look_for_orphans = time.monotonic() + ORPHANS_S
+        flush_now(ROLE)
         for name in list_deliverers():
             if name == self.name or not self._listener.try_lock(_lock_of(name)):
                 continue
             count = release(deliverer=name)
             self._listener.unlock(_lock_of(name))
             log.warning("%d deliveries of a deliverer that died are due again", count)
+
+
+def _tell(tried: Tried) -> None:
+    """Count one attempt, and say in the log what became of it; the address may hold a secret."""
+    outcome, delivery = tried.outcome, tried.delivery
+    count_attempt(outcome)
+    with working_for(request=delivery.request_id, job=delivery.job_id):
+        log.info(
+            "delivery %s of %s: %s in %d ms",
+            delivery.event_id,
+            delivery.event,
+            outcome.error or "delivered",
+            outcome.duration_ms,
+            extra={
+                "delivery": delivery.event_id,
+                "attempt": delivery.attempts + 1,
+                "status": outcome.status,
+                "duration_ms": outcome.duration_ms,
+            },
+        )
 
 
 def _body(delivery: Delivery) -> bytes | None:

@@ -26,6 +26,8 @@ class Delivery(models.Model):
     """Null for tests, and for ends of imports."""
     import_id = models.BigIntegerField(null=True)
     """Of the import that ended. A retried one ends again, and is told of again."""
+    request_id = models.CharField(max_length=64, blank=True, default="", db_default="")
+    """Of the HTTP request whose job it tells of; sent along, so that receivers can name it."""
     dialect = models.CharField(max_length=20)
     """Who renders the body; a name in settings.WEBHOOK_BODIES."""
     url = models.CharField(max_length=MAX_URL_CHARS)

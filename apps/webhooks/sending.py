@@ -30,6 +30,8 @@ class Letter:
     url: str
     body: bytes
     secrets: tuple[bytes, ...] = field(repr=False)
+    request_id: str = ""
+    """Of the request that it is a consequence of; sent as X-Request-Id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,8 @@ def send(letter: Letter) -> Outcome:
     headers = {"Content-Type": "application/json"} | signed_headers(
         secrets=letter.secrets, event_id=letter.event_id, body=letter.body, now=started_at
     )
+    if letter.request_id:
+        headers["X-Request-Id"] = letter.request_id
     try:
         answer = post(
             letter.url,

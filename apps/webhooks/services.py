@@ -41,6 +41,7 @@ def queue_delivery(
     now: datetime,
     is_forced: bool = False,
     import_id: int | None = None,
+    request_id: str = "",
 ) -> Delivery:
     """Part: from the commit of the caller's transaction on, this will be delivered.
 
@@ -53,6 +54,7 @@ def queue_delivery(
         event=event,
         job_id=job_id,
         import_id=import_id,
+        request_id=request_id,
         dialect=target.dialect,
         url=target.url,
         address=target.address,

@@ -14,6 +14,8 @@ MAX_FILE_BYTES: Final = 10_000_000
 KEPT_FILES: Final = 4
 """Old files kept beside the current one, for each child."""
 _NAME_WIDTH: Final = 6
+_JSON: Final = b"{"
+"""How a line begins that a process wrote with DARKROOM_LOG_FORMAT=json."""
 _COLOURS: Final = {"web": "cyan", "gpu": "magenta", "house": "blue", "imports": "yellow", "pg": "green"}
 
 
@@ -65,8 +67,9 @@ class LogSink:
         """One line of `name`, without its line end."""
         if name not in self._files:
             self._files[name] = RotatingFile(self.path(name))
-        stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
-        self._files[name].write(stamp.encode() + b" " + line + b"\n")
+        # A line of JSON says itself when it was, and whatever reads the file takes all of it for JSON.
+        stamp = b"" if line.startswith(_JSON) else _stamp()
+        self._files[name].write(stamp + line + b"\n")
         if self.on_screen:
             self._show(name, line.decode(errors="replace"))
 
@@ -76,7 +79,10 @@ class LogSink:
             text = self.path(name).read_text(errors="replace")
         except FileNotFoundError:
             return []
-        return [line.partition(" ")[2] for line in text.splitlines()[-lines:]]
+        return [
+            line if line.startswith(_JSON.decode()) else line.partition(" ")[2]
+            for line in text.splitlines()[-lines:]
+        ]
 
     def close(self) -> None:
         """Closes the files."""
@@ -91,3 +97,8 @@ class LogSink:
             self.on_screen = False
             sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  # lives until the process ends
             self._terminal.stream = sys.stdout
+
+
+def _stamp() -> bytes:
+    """The present moment, with the blank behind it."""
+    return (datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z ").encode()

@@ -41,6 +41,7 @@ _DEBIAN_PACKAGES: Final = {
     "jq": "jq",
     "curl": "curl",
     "chromium": "chromium",
+    "prometheus": "promtool",
 }
 # What pytest's own summary names; skipped tests of one reason are one line.
 _NAMED: Final = "-rfEs"

@@ -1,8 +1,9 @@
 """`python -m tests.browser.seed`: people for the browser tests; runs in the appliance's environment.
 
 Ada owns the first account, Ben is its developer, Vera its viewer, Cleo owns the second. The others are for
-one story each, with an account of their own: Paula buys a plan, Bert has a budget, Tove is invited. Prints
-one JSON line: for each their address and a session, so that a test need not sign in to begin.
+one story each, with an account of their own: Paula buys a plan, Bert has a budget, Tove is invited. Sara has
+second factors. Prints one JSON line: for each their address and a session, so that a test need not sign in to
+begin, and for Sara a recovery code. People of an organisation may come by its own sign-in, "Acme".
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ PEOPLE = (
     ("paula", "print-shop", "owner"),
     ("bert", "budget-bureau", "owner"),
     ("tove", "attic", "owner"),
+    ("sara", "studio-1", "viewer"),
 )
 IMAGE_MICRO = 10_000
 """What an image costs on the plan Metered."""
@@ -36,7 +38,18 @@ def main() -> None:
 
     django.setup()
     _make_accounts()
-    sys.stdout.write(json.dumps({name: _person(name, slug, role) for name, slug, role in PEOPLE}) + "\n")
+    people = {name: _person(name, slug, role) for name, slug, role in PEOPLE}
+    people["sara"]["code"] = _secure(people["sara"]["email"])
+    sys.stdout.write(json.dumps(people) + "\n")
+
+
+def _secure(email: str) -> str:
+    from apps.accounts.models import User
+    from apps.core import clock
+    from tests.portal_screens.seed_people import give_second_factors, make_provider
+
+    make_provider(clock.now())
+    return give_second_factors(User.objects.get(email=email))
 
 
 def _make_accounts() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -11,6 +12,7 @@ from tests.browser.conftest import DESKTOP, PHONE, Open, Watch, World, serious_f
 from tests.browser.seed import PASSWORD
 from tests.browser.test_signing_up import sign_in
 from tests.harness.http_client import Client
+from tests.saml_idp import SSO_URL
 
 OPEN_PAGES = (
     "/",
@@ -22,6 +24,11 @@ OPEN_PAGES = (
     "/accounts/confirm-email/",
     "/accounts/confirm-email/unknown/",
     "/accounts/password/reset/key/1-unknown/",
+    "/accounts/password/reset/key/done/",
+    "/accounts/inactive/",
+    "/accounts/saml/acme/login/",
+    "/accounts/3rdparty/login/cancelled/",
+    "/accounts/3rdparty/login/error/",
     "/portal/join/unknown",
     "/portal/awaiting-approval",
 )
@@ -49,18 +56,29 @@ SIGN_IN_PAGES = (
     "/accounts/2fa/totp/activate/",
     "/accounts/2fa/webauthn/",
     "/accounts/2fa/webauthn/add/",
-    "/accounts/2fa/reauthenticate/",
     "/accounts/reauthenticate/",
     "/accounts/sessions/",
     "/accounts/3rdparty/",
     "/accounts/logout/",
 )
+# Of somebody who has an app, a key and recovery codes.
+SECOND_FACTOR_PAGES = (
+    "/accounts/2fa/",
+    "/accounts/2fa/totp/deactivate/",
+    "/accounts/2fa/recovery-codes/",
+    "/accounts/2fa/recovery-codes/generate/",
+    "/accounts/2fa/webauthn/",
+    "/accounts/2fa/reauthenticate/",
+    "/accounts/2fa/webauthn/reauthenticate/",
+)
 REFUSED = (
+    "Failed to load resource: the server responded with a status of 401",
     "Failed to load resource: the server responded with a status of 404",
     "Failed to load resource: the server responded with a status of 410",
 )
 COLOURS_ARE_THERE = """() => document.documentElement.dataset.bsTheme === 'dark'
-    && !document.getAnimations().some(each => each instanceof CSSTransition)"""
+    && !document.getAnimations().some(each => each.transitionProperty?.endsWith('color'))"""
+"""Dark, and no colour still on its way; a bar that shows a job's progress may go on moving."""
 SAME_IN_GERMAN = frozenset({"Darkroom", "Dashboard", "Team", "Webhooks", "Standard", "Small", "Unlimited"})
 
 
@@ -72,6 +90,8 @@ def faults_of(page: Any, paths: tuple[str, ...]) -> list[str]:
         answer = page.goto(path)
         if answer.status >= 500:
             found.append(f"{path}: answers {answer.status}")
+        if urlsplit(page.url).path != path:
+            found.append(f"{path}: leads to {page.url}, so it is not looked at")
         found += [f"{path}: {fault}" for fault in serious_faults(page)]
         page.emulate_media(color_scheme="dark")
         page.wait_for_function(COLOURS_ARE_THERE)
@@ -114,11 +134,48 @@ def test_everybody_can_use_the_portal(open_page: Open, watch: Watch, world: Worl
 
 def test_everybody_can_use_the_pages_about_signing_in(open_page: Open) -> None:
     page = open_page("/accounts/login/", who=None)
-    # With the password: pages about security ask for it.
     sign_in(page, "vera@example.com", PASSWORD)
     page.wait_for_url("**/portal")
+    type_the_password_again(page)
 
     assert faults_of(page, SIGN_IN_PAGES) == []
+
+
+def type_the_password_again(page: Any) -> None:
+    """Pages about security ask for it, unless it was typed a moment ago."""
+    page.goto("/accounts/reauthenticate/?next=/accounts/2fa/")
+    page.fill("[name=password]", PASSWORD)
+    page.locator("main form button.btn-primary").click()
+    page.wait_for_url("**/accounts/2fa/")
+
+
+def test_everybody_can_use_the_pages_of_second_factors(open_page: Open, world: World) -> None:
+    page = open_page("/accounts/login/", who=None)
+    sara = world.people["sara"]
+    sign_in(page, sara["email"], PASSWORD)
+    page.wait_for_url("**/accounts/2fa/authenticate/")
+    assert serious_faults(page) == []
+    page.fill("[name=code]", sara["code"])
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/portal")
+    type_the_password_again(page)
+
+    assert faults_of(page, SECOND_FACTOR_PAGES) == []
+    page.goto("/accounts/2fa/webauthn/")
+    hrefs = page.eval_on_selector_all("main td a", "links => links.map(link => link.getAttribute('href'))")
+    assert len(hrefs) == 2, "to rename the key, and to remove it"
+    assert faults_of(page, tuple(hrefs)) == []
+
+
+def test_everybody_can_use_the_page_on_the_way_to_an_organisations_sign_in(open_page: Open) -> None:
+    page = open_page("/accounts/login/", who=None)
+    # A browser stays where it is when the next page does not come.
+    page.route(f"{SSO_URL}*", lambda route: route.abort("aborted"))
+    page.get_by_role("button", name="Acme").click()
+    page.get_by_role("heading", name="Sign-in of your organisation").wait_for()
+
+    assert page.get_by_role("link", name="Continue").get_attribute("href").startswith(SSO_URL)
+    assert serious_faults(page) == []
 
 
 def focused(page: Any) -> str:

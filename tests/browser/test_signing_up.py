@@ -25,7 +25,7 @@ def make_image_with(world: World, key: str) -> dict[str, Any]:
 def sign_in(page: Any, address: str, password: str) -> None:
     page.fill("[name=login]", address)
     page.fill("[name=password]", password)
-    page.locator("main form").get_by_role("button", name="Sign In").first.click()
+    page.locator("main form").get_by_role("button", name="Sign in").first.click()
 
 
 def sign_up(page: Any, world: World) -> None:
@@ -34,11 +34,11 @@ def sign_up(page: Any, world: World) -> None:
     page.fill("[name=email]", ADDRESS)
     page.fill("[name=account_name]", "Nina's fotos")
     page.fill("[name=password1]", "password")
-    page.locator("main form").get_by_role("button", name="Sign Up").click()
+    page.locator("main form").get_by_role("button", name="Sign up").click()
     # A password that everybody uses is refused, with the reason.
     page.locator(".field-error").first.wait_for()
     page.fill("[name=password1]", SECRET)
-    page.locator("main form").get_by_role("button", name="Sign Up").click()
+    page.locator("main form").get_by_role("button", name="Sign up").click()
     page.wait_for_url("**/accounts/confirm-email/")
     page.goto(link_in(newest_mail(world, ADDRESS), origin=world.origin))
     # The browser that has signed up is in; it need not type the password again.

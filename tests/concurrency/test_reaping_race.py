@@ -15,7 +15,7 @@ from django.db import OperationalError
 from apps.audit.refs import SYSTEM
 from apps.billing import funding
 from apps.core.clock import now
-from apps.generation import lifecycle, settlement
+from apps.generation import refusing, settlement
 from apps.generation.lifecycle import reap_crashed
 from apps.generation.models import GenerationJob
 from apps.generation.services import cancel_job
@@ -116,7 +116,7 @@ def test_control_job_by_job_reapers_wait_for_each_other(
     live: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dead_workers_across_midnight(live)
-    monkeypatch.setattr(lifecycle, "release_together", release_one_by_one)
+    monkeypatch.setattr(refusing, "release_together", release_one_by_one)
 
     crew = reap_at_once(monkeypatch)
 
@@ -171,7 +171,7 @@ def test_control_job_by_job_a_reaper_and_a_submit_wait_for_each_other(
     live: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     yesterdays_jobs_paid_twofold(live)
-    monkeypatch.setattr(lifecycle, "release_together", release_one_by_one)
+    monkeypatch.setattr(refusing, "release_together", release_one_by_one)
 
     crew = reap_beside_a_submit(live, monkeypatch)
 

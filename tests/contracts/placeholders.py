@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from apps.artifacts.links import artifact_url
 from apps.artifacts.models import Artifact
-from apps.generation.lifecycle import artifact_expiry
+from apps.generation.delivering import artifact_expiry
 from apps.generation.models import GenerationJob
 from apps.generation.sharing import NO_JOB
 

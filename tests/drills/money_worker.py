@@ -3,7 +3,8 @@
 Runs in the appliance's environment. It asks for its share of the events, several at once under keys of their
 own, asks one time in ten again, claims jobs and ends them: most deliver, some fail, some are canceled. How
 far it has come stands in FILE, as a client would keep it: killed at any line and started again it asks again
-for what it has no answer to. `setup` in place of the arguments makes prices, plans and wallets.
+for what it has no answer to. `setup` in place of the arguments makes prices, plans and wallets; `rest SHARDS`
+takes back what so many killed workers left, and ends it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 BATCH: Final = 10
 """Events that are asked for at once."""
+BATCHES_A_CLAIM: Final = 2
+"""Batches that are asked for before what waits is claimed, all of it at once."""
 SIZES: Final = (64, 128)
 RETRIED: Final = 0.1
 FAILED: Final = 0.05
@@ -36,14 +40,22 @@ def main(shard: int, shards: int, events: int, file: Path) -> None:
     worker = Worker(name=f"money/{shard}", seed=os.getpid())
     stubbornly(worker.recover)
     done = int(file.read_text()) if file.exists() else shard
-    for batch in range(done, events // BATCH, shards):
+    for turn, batch in enumerate(range(done, events // BATCH, shards), start=1):
         ids = stubbornly(lambda: worker.ask(batch))  # noqa: B023  # called at once
         if worker.dice.random() < RETRIED:
             assert stubbornly(lambda: worker.ask(batch)) == ids  # noqa: B023
         remember(file, batch + shards)
-        worker.end_some()
-    while worker.end_some():
-        pass
+        if turn % BATCHES_A_CLAIM == 0:
+            worker.end_some()
+    worker.end_all()
+
+
+def end_the_rest(shards: int) -> None:
+    """For when all workers are dead."""
+    for shard in range(shards):
+        worker = Worker(name=f"money/{shard}", seed=0)
+        stubbornly(worker.recover)
+        worker.end_all()
 
 
 def remember(file: Path, position: int) -> None:
@@ -111,46 +123,44 @@ class Worker:
         jobs = submit_together(account=key.account, api_key=key, wanted=wanted, now=now())
         return [job.pk for job in jobs]
 
+    def end_all(self) -> None:
+        """Whatever waits."""
+        while self.end_some():
+            pass
+
     def end_some(self) -> int:
         """Claim what waits and end it; how many were claimed."""
         from apps.core.clock import now
         from apps.generation.claiming import claim_jobs
+        from apps.generation.faults import INTERNAL
+        from apps.generation.lifecycle import lease_of, refuse_jobs
 
         claimed: list[GenerationJob] = []
         for suspects in (False, True):
             claimed += stubbornly(
                 lambda: claim_jobs(
                     worker=self._name,
-                    limit=2 * BATCH,
+                    limit=BATCHES_A_CLAIM * BATCH,
                     now=now(),
                     suspects=suspects,  # noqa: B023  # called at once
                 )
             )
         chances = [(job, self.dice.random()) for job in claimed]
-        for job, chance in chances:
-            if chance < FAILED + CANCELED:
-                stubbornly(lambda: self._refuse(job, chance))  # noqa: B023
+        failures = {
+            lease_of(job): INTERNAL if chance < FAILED else None
+            for job, chance in chances
+            if chance < FAILED + CANCELED
+        }
         made = [job for job, chance in chances if chance >= FAILED + CANCELED]
+        # Those that a try ended whose answer was lost with the database are lost leases to the next.
+        if failures:
+            stubbornly(lambda: refuse_jobs(failures, worker=self._ref, now=now()))
         if made:
             stubbornly(lambda: self._deliver(made))
         return len(claimed)
 
-    def _refuse(self, job: GenerationJob, chance: float) -> None:
-        from apps.core.clock import now
-        from apps.generation.faults import INTERNAL
-        from apps.generation.lifecycle import LeaseLost, fail_job, finish_cancel, lease_of
-
-        try:
-            if chance < FAILED:
-                fail_job(lease=lease_of(job), failure=INTERNAL, worker=self._ref, now=now())
-            else:
-                finish_cancel(lease=lease_of(job), worker=self._ref, now=now())
-        except LeaseLost:
-            # Ended by a try whose answer was lost with the database.
-            return
-
     def _deliver(self, jobs: list[GenerationJob]) -> None:
-        """All of them at once; those that a try ended whose answer was lost are lost leases now."""
+        """All of them at once."""
         from apps.core.clock import now
         from apps.generation.delivering import Delivered
         from apps.generation.lifecycle import finish_jobs, lease_of
@@ -161,15 +171,22 @@ class Worker:
 
 def images_of(job: GenerationJob) -> list[NewArtifact]:
     """The job's images, of the size that was asked for, on disk."""
-    from tests.factories import png_bytes, write_artifact
+    from tests.factories import write_artifact
 
     width = int(job.request["width"])
-    picture = png_bytes(width=width, height=64)
+    picture = picture_of(width)
 
     return [
         replace(write_artifact(group=job.artifact_group, index=index, data=picture), width=width, height=64)
         for index in range(job.num_images)
     ]
+
+
+@cache
+def picture_of(width: int) -> bytes:
+    from tests.factories import png_bytes
+
+    return png_bytes(width=width, height=64)
 
 
 def set_up() -> None:
@@ -197,6 +214,8 @@ def start() -> None:
     django.setup()
     if sys.argv[1] == "setup":
         set_up()
+    elif sys.argv[1] == "rest":
+        end_the_rest(int(sys.argv[2]))
     else:
         main(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]))
 

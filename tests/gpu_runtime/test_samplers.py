@@ -366,7 +366,8 @@ def test_our_own_samplers_change_images(sampler: Sampler) -> None:
     made = SamplerFactory(stable_diffusion(), CPU).make(sampler, steps=25, seed=1, strength=0.9)
     euler = SamplerFactory(stable_diffusion(), CPU).make(Sampler.EULER, steps=25, seed=1, strength=0.9)
     noise = made.draw_noise((4, 2, 2))
-    assert made.timestep == euler.timestep
+    # Interpolated from its sigma, whose last bits differ between processors.
+    assert made.timestep == pytest.approx(euler.timestep, rel=1e-6)
     latents = made.add_noise(CLEAN, noise)
     assert torch.allclose(latents, euler.add_noise(CLEAN, noise), rtol=1e-6)
     levels = []

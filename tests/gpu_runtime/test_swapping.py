@@ -335,7 +335,9 @@ def test_what_does_not_fit_beside_other_weights_is_tried_again_without_them(
     monkeypatch.setattr(network, method, full_beside_others)
     outcome = run_all(engine, [image_request("r", first, seeds=(1, 2))])
     assert isinstance(outcome.final("r"), RequestDone), outcome.final("r")
-    assert [outcome.images("r")[i].data for i in (0, 1)] == [alone[i].data for i in (0, 1)]
+    for index, image in outcome.images("r").items():
+        # Decoded one by one the second time, which some processors round otherwise.
+        assert abs(pixels(image.data) - pixels(alone[index].data)).max() <= 1
     assert engine.info().resident == ("first",)
 
 

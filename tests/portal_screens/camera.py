@@ -13,14 +13,15 @@ from django.test import Client, RequestFactory
 from playwright.sync_api import Browser, BrowserContext, Page, Response, sync_playwright
 
 from apps.accounts.models import User
-from tests.portal_screens.pages import DEVELOPER, NEWCOMER, OWNER, SHOTS, Shot
+from tests.portal_screens.pages import DEVELOPER, HALFWAY, NEWCOMER, OWNER, SHOTS, Shot
 from tests.portal_screens.seed import Seeded
+from tests.portal_screens.seed_people import PASSWORD
 
 CHROMIUM: Final = "/usr/bin/chromium"
 WIDTHS: Final = (390, 1440)
 HEIGHT: Final = 900
 # Pages that are meant to be missing.
-EXPECTED_STATUS: Final = {"not-found": 404, "join": 410, "forbidden": 403}
+EXPECTED_STATUS: Final = {"not-found": 404, "join": 410, "forbidden": 403, "provider-failed": 401}
 
 
 def take_all(
@@ -42,7 +43,7 @@ def take_all(
                 for width in WIDTHS:
                     for who in {shot.who for shot in chosen}:
                         with _open(browser, url, theme=theme, width=width, language=language) as context:
-                            _sign_in(context, url, _people(seeded).get(who))
+                            _sign_in(context, url, _people(seeded).get(who), is_halfway=who == HALFWAY)
                             for shot in chosen:
                                 if shot.who == who:
                                     name = f"{shot.name}-{width}-{theme}" + (
@@ -55,17 +56,24 @@ def take_all(
 
 def _open(browser: Browser, url: str, *, theme: str, width: int, language: str) -> BrowserContext:
     context = browser.new_context(
-        viewport={"width": width, "height": HEIGHT}, reduced_motion="reduce", locale=language
+        viewport={"width": width, "height": HEIGHT},
+        reduced_motion="reduce",
+        locale=language,
+        color_scheme=theme,
     )
     context.add_cookies([{"name": "darkroom_theme", "value": theme, "url": url}])
     return context
 
 
-def _sign_in(context: BrowserContext, url: str, user: User | None) -> None:
+def _sign_in(context: BrowserContext, url: str, user: User | None, *, is_halfway: bool) -> None:
     if user is None:
         return
-    client = Client()
-    client.force_login(user, backend=settings.AUTHENTICATION_BACKENDS[0])
+    client = Client(headers={"user-agent": "Mozilla/5.0 (X11; Linux x86_64) Chrome/140.0"})
+    client.post("/accounts/login/", {"login": user.email, "password": PASSWORD})
+    if not is_halfway:
+        client.force_login(user, backend=settings.AUTHENTICATION_BACKENDS[0])
+        # Pages about security ask for the password, but for those who have typed it a moment ago.
+        client.post("/accounts/reauthenticate/", {"password": PASSWORD})
     context.add_cookies(
         [
             {
@@ -78,7 +86,12 @@ def _sign_in(context: BrowserContext, url: str, user: User | None) -> None:
 
 
 def _people(seeded: Seeded) -> dict[str, User]:
-    return {OWNER: seeded.owner, NEWCOMER: seeded.newcomer, DEVELOPER: seeded.developer}
+    return {
+        OWNER: seeded.owner,
+        NEWCOMER: seeded.newcomer,
+        DEVELOPER: seeded.developer,
+        HALFWAY: seeded.developer,
+    }
 
 
 def _show(page: Page, url: str, shot: Shot, seeded: Seeded) -> Response:
@@ -87,7 +100,9 @@ def _show(page: Page, url: str, shot: Shot, seeded: Seeded) -> Response:
     if shot.template:
         request = RequestFactory().get(shot.path)
         request.user = seeded.owner
-        html = render_to_string(shot.template, {"url": f"{shot.path}#there"}, request=request)
+        request.COOKIES |= {each["name"]: each["value"] for each in page.context.cookies()}
+        way_on = f"{shot.path}#there"
+        html = render_to_string(shot.template, {"url": way_on, "address": way_on}, request=request)
         page.route(address, lambda route: route.fulfill(body=html, content_type="text/html"))
     answer = page.goto(address, wait_until="networkidle")
     assert answer is not None  # only for a jump within a page

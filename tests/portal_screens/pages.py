@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 OWNER, NEWCOMER, DEVELOPER, NOBODY = "owner", "newcomer", "developer", "nobody"
+HALFWAY = "halfway"
+"""The developer after the password, before the second factor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,31 @@ SHOTS: Final = (
     Shot(name="awaiting-approval", path="/portal/awaiting-approval", who=NOBODY),
     Shot(name="sign-out", path="/accounts/logout/"),
     Shot(name="forbidden", path="/portal/billing", who=DEVELOPER),
+    Shot(name="security-on", path="/accounts/2fa/", who=DEVELOPER),
+    Shot(name="second-factor", path="/accounts/2fa/authenticate/", who=HALFWAY),
+    Shot(name="app-add", path="/accounts/2fa/totp/activate/"),
+    Shot(name="app-remove", path="/accounts/2fa/totp/deactivate/", who=DEVELOPER),
+    Shot(name="codes", path="/accounts/2fa/recovery-codes/", who=DEVELOPER),
+    Shot(name="codes-renew", path="/accounts/2fa/recovery-codes/generate/", who=DEVELOPER),
+    Shot(name="key-add", path="/accounts/2fa/webauthn/add/"),
+    Shot(name="key-list", path="/accounts/2fa/webauthn/", who=DEVELOPER),
+    Shot(name="key-rename", path="/accounts/2fa/webauthn/keys/{security_key}/edit/", who=DEVELOPER),
+    Shot(name="key-remove", path="/accounts/2fa/webauthn/keys/{security_key}/remove/", who=DEVELOPER),
+    Shot(name="again-password", path="/accounts/reauthenticate/", who=DEVELOPER),
+    Shot(name="again-code", path="/accounts/2fa/reauthenticate/", who=DEVELOPER),
+    Shot(name="password-change", path="/accounts/password/change/"),
+    Shot(name="password-new", path="/accounts/password/reset/key/{reset}/", who=NOBODY),
+    Shot(name="password-old-link", path="/accounts/password/reset/key/1-unknown/", who=NOBODY),
+    Shot(name="password-changed", path="/accounts/password/reset/key/done/", who=NOBODY),
+    Shot(name="confirm-link", path="/accounts/confirm-email/{confirmation}/", who=NOBODY),
+    Shot(name="switched-off", path="/accounts/inactive/", who=NOBODY),
+    Shot(name="sign-up-closed", path="/portal/shown-closed", template="account/signup_closed.html"),
+    Shot(name="connections", path="/accounts/3rdparty/"),
+    Shot(name="provider", path="/accounts/saml/acme/login/", who=NOBODY),
+    Shot(name="provider-leaving", path="/portal/shown-provider", template="socialaccount/leaving.html"),
+    Shot(name="provider-cancelled", path="/accounts/3rdparty/login/cancelled/", who=NOBODY),
+    Shot(name="provider-failed", path="/accounts/3rdparty/login/error/", who=NOBODY),
+    Shot(name="too-many", path="/portal/shown-429", template="429.html"),
     Shot(name="bad-request", path="/portal/shown-400", template="400.html"),
     Shot(name="too-old", path="/portal/shown-csrf", template="403_csrf.html"),
     Shot(name="server-error", path="/portal/shown-500", template="500.html"),

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from allauth.mfa.models import Authenticator
 from django.db import transaction
 from django.test import Client
 
@@ -34,6 +35,7 @@ from apps.quotas.models import DailyUsage
 from tests.apps.webhooks.rows import queue_row
 from tests.factories import make_checkpoint, make_key, make_plan
 from tests.portal_screens.seed_money import give_money, give_payments
+from tests.portal_screens.seed_people import give_second_factors, links_in_mails, make_member, make_provider
 
 PICTURES: Final = Path(__file__).resolve().parents[2] / "apps/portal/static/portal/pictures"
 DAYS: Final = 45
@@ -59,7 +61,7 @@ class Seeded:
     """Whose account is a minute old: every page is empty."""
     account: Account
     developer: User
-    """Of the studio, without a look at its money."""
+    """Of the studio, without a look at its money, and with second factors."""
     ids: dict[str, str]
     """What addresses of single things are made of."""
 
@@ -72,9 +74,9 @@ def seed(*, now: datetime) -> Seeded:
     account = create_account(
         name="Studio Nord", slug="studio-nord", actor=SYSTEM, now=now, time_zone="Europe/Berlin"
     )
-    owner = _member(account, "maren@studio-nord.example", Role.OWNER, now)
-    developer = _member(account, "jonas@studio-nord.example", Role.DEVELOPER, now)
-    _member(account, "billing@studio-nord.example", Role.BILLING, now)
+    owner = make_member(account, "maren@studio-nord.example", Role.OWNER, now)
+    developer = make_member(account, "jonas@studio-nord.example", Role.DEVELOPER, now)
+    colleague = make_member(account, "billing@studio-nord.example", Role.BILLING, now)
     second = create_account(name="Nord Archive", slug="nord-archive", actor=SYSTEM, now=now)
     add_member(account=second, user=owner, role=Role.ADMIN, actor=SYSTEM, now=now)
     set_plan(account=account, plan=Plan.objects.get(code="standard"), actor=SYSTEM, now=now)
@@ -86,8 +88,10 @@ def seed(*, now: datetime) -> Seeded:
     give_money(account, now)
     give_payments(account, keys[2].key, now)
     newcomer_account = create_account(name="New Studio", slug="new-studio", actor=SYSTEM, now=now)
-    newcomer = _member(newcomer_account, "new@studio.example", Role.OWNER, now)
-    ids = _ids(account, keys[0].key)
+    newcomer = make_member(newcomer_account, "new@studio.example", Role.OWNER, now)
+    make_provider(now)
+    give_second_factors(developer)
+    ids = _ids(account, keys[0].key) | links_in_mails(colleague) | _security_key_of(developer)
     return Seeded(owner=owner, newcomer=newcomer, account=account, developer=developer, ids=ids)
 
 
@@ -104,6 +108,10 @@ def _ids(account: Account, key: ApiKey) -> dict[str, str]:
         "invoice": str(invoice.pk),
         "delivery": queue_row(account).event_id,
     }
+
+
+def _security_key_of(user: User) -> dict[str, str]:
+    return {"security_key": str(Authenticator.objects.get(user=user, type=Authenticator.Type.WEBAUTHN).pk)}
 
 
 def _plans(now: datetime) -> None:
@@ -128,14 +136,6 @@ def _plans(now: datetime) -> None:
         plan = make_plan(code, is_default=False, **limits)
         Plan.objects.filter(pk=plan.pk).update(name=name, price_micro=dollars * 1_000_000, is_public=True)
     Plan.objects.filter(code="free").update(is_public=True)
-
-
-def _member(account: Account, email: str, role: Role, now: datetime) -> User:
-    user = User(email=email, date_joined=now)
-    user.set_unusable_password()
-    user.save()
-    add_member(account=account, user=user, role=role, actor=SYSTEM, now=now)
-    return user
 
 
 def _usage(account: Account, keys: list[ApiKey], chance: random.Random, now: datetime) -> None:

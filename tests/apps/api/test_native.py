@@ -12,7 +12,7 @@ from django.db import connection
 
 from apps.apikeys.choices import Scope
 from apps.generation.choices import JobState
-from apps.generation.lifecycle import artifact_expiry
+from apps.generation.delivering import artifact_expiry
 from apps.generation.models import GenerationJob
 from apps.quotas.models import DailyUsage
 from tests.apps.api import jobs

@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 
 from apps.artifacts import services, store
 from apps.artifacts.models import Artifact
-from apps.artifacts.tasks import purge_expired_artifacts, sweep_unreferenced_files
+from apps.artifacts.tasks import purge_expired_artifacts
 from apps.core.db import NotInTransaction
 from tests.cast import Cast
 from tests.clocks import FrozenClock
@@ -81,23 +81,24 @@ def test_the_purge_takes_the_oldest_first(cast: Cast, clock: FrozenClock) -> Non
     assert services.purge_expired(now=now, limit=2) == 0
 
 
-def test_a_crash_between_row_and_file_leaves_what_the_sweep_collects(
+def test_a_crash_between_file_and_row_leaves_what_the_next_purge_finds(
     cast: Cast, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     artifact = make_artifact(cast.account)
     path = artifact.file_path
 
-    def crash(self: Path, missing_ok: bool = False) -> None:
+    def crash(paths: list[Path]) -> None:
+        for each in paths:
+            each.unlink()
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "unlink", crash)
+        patch.setattr(store, "delete_files", crash)
         with pytest.raises(KeyboardInterrupt):
             services.purge_expired(now=clock.advance(hours=2))
-    assert (Artifact.objects.count(), path.exists()) == (0, True)
-    _age(path, clock, hours=2)
-    assert sweep_unreferenced_files() == 1
-    assert not path.exists()
+    assert (Artifact.objects.count(), path.exists()) == (1, False)
+    assert services.purge_expired(now=clock.now()) == 1
+    assert not Artifact.objects.exists()
 
 
 def test_the_sweep_spares_referenced_and_young_files(cast: Cast, clock: FrozenClock) -> None:

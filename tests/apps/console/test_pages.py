@@ -16,10 +16,9 @@ from apps.apikeys.models import ApiKey
 from apps.apikeys.services import authenticate
 from apps.audit.models import AuditEvent
 from apps.catalog.models import CatalogEntry
-from apps.generation.models import GenerationJob, GpuWorker
+from apps.generation.models import GenerationJob
 from apps.plans.models import Plan
 from apps.plans.selectors import get_entitlements
-from apps.quotas.models import DailyUsage
 from tests.cast import OTTO_PASSWORD, Cast
 from tests.clocks import FrozenClock
 from tests.factories import make_artifact, make_checkpoint
@@ -76,35 +75,6 @@ def test_otto_signs_in_with_his_address(cast: Cast, client: Client) -> None:
     assert (response.status_code, response["Location"]) == (302, "/console/")
 
 
-def test_the_first_page_shows_workers_queue_images_and_calls(
-    cast: Cast, otto: Client, clock: FrozenClock
-) -> None:
-    for name, silent_s in (("box/cuda:0", 1), ("box/cuda:1", 60)):
-        heartbeat = clock.now() - timedelta(seconds=silent_s)
-        GpuWorker.objects.create(
-            name=name, host="box", pid=1, state="ready", started_at=heartbeat, heartbeat_at=heartbeat
-        )
-    _make_job(cast, clock)
-    _make_job(cast, clock, state="succeeded", finished_at=clock.now())
-    artifact = make_artifact(cast.account)
-    DailyUsage.objects.create(account=cast.account, day=clock.now().date(), reserved=3, settled=4)
-    html = otto.get("/console/").content.decode()
-    assert re.search(r"<b>box/cuda:0</b>:\s+ready", html)
-    assert re.search(r"<b>box/cuda:1</b>:\s+silent since 2026-03-02 11:59:00 UTC", html)
-    assert re.search(r"<h2>queued</h2><strong>1</strong>", html)
-    assert re.search(r"<h2>running</h2><strong>0</strong>", html)
-    assert re.search(r"<h2>Today</h2><strong>7</strong>", html)
-    assert "<b>1</b> succeeded" in html
-    [path] = re.findall(r'<img src="(/media/[^"]+)"', html)
-    assert str(artifact.group) in path
-    assert otto.get(path).status_code == 200
-
-
-def test_the_first_page_of_an_empty_appliance(otto: Client) -> None:
-    html = otto.get("/console/").content.decode()
-    assert "None has ever started" in html and "None yet." in html
-
-
 def test_every_list_and_form_opens(cast: Cast, otto: Client, clock: FrozenClock) -> None:
     make_artifact(cast.account, job_id=_make_job(cast, clock).pk)
     for model, model_admin in admin.site._registry.items():
@@ -152,7 +122,8 @@ def test_every_model_of_ours_has_a_page_or_a_reason() -> None:
     # are the customers' own affair. Invoices show their lines, which name their usage; a series is a counter.
     # Books show their prices and plans their earlier terms; days and meters sum up usage events; a card is
     # its customer's, as is how long images are kept; a trial is shown with its subscription, the licence's
-    # clock is a note to itself, and a removal one to the next sign-in; the audit log tells of it.
+    # clock is a note to itself, and a removal one to the next sign-in; the audit log tells of it. What
+    # figures are made of is shown as figures.
     assert hidden == {
         "accounts.Removal",
         "api.A1111Options",
@@ -167,6 +138,9 @@ def test_every_model_of_ours_has_a_page_or_a_reason() -> None:
         "generation.JobPreview",
         "catalog.CatalogName",
         "catalog.UsageWatermark",
+        "metrics.JobMinute",
+        "metrics.RollupMark",
+        "metrics.Sample",
         "payments.Card",
         "payments.MeteredUsage",
         "plans.LicenceClock",

@@ -15,7 +15,7 @@ from apps.billing.models import UsageEvent
 from apps.core import clock as core_clock
 from apps.generation import delivering, lifecycle
 from apps.generation.delivering import Delivered
-from apps.generation.faults import INTERNAL
+from apps.generation.faults import INTERNAL, Failure
 from apps.generation.lifecycle import (
     Lease,
     LeaseLost,
@@ -24,8 +24,10 @@ from apps.generation.lifecycle import (
     finish_jobs,
     lease_of,
     reap_expired,
+    refuse_jobs,
 )
 from apps.generation.models import GenerationJob
+from apps.generation.safety_policy import BLOCKED, BLOCKED_CODE
 from tests.apps.generation.studio import (
     OTHER_WORKER,
     Studio,
@@ -185,6 +187,26 @@ def test_of_several_jobs_those_whose_lease_is_good_end_together(studio: Studio) 
     assert trail(last) == ["submitted", "succeeded"]
     assert reread(first).timings == {"total_s": 0.5}
     finish(lost)
+    assert_invariants_hold()
+
+
+def test_failed_and_canceled_jobs_end_together_and_lost_ones_stay(studio: Studio, clock: FrozenClock) -> None:
+    for _ in range(4):
+        studio.submit()
+    failed, lost, stopped, blocked = claim()
+    stale = Lease(job_id=lost.pk, fence=lost.fence - 1)
+    unsuitable = Failure(BLOCKED_CODE, "it was not suitable")
+    failures = {lease_of(failed): INTERNAL, stale: INTERNAL, lease_of(stopped): None}
+    failures[lease_of(blocked)] = unsuitable
+
+    assert refuse_jobs(failures, worker=worker_ref(), now=clock.now()) == {stale}
+
+    assert states(failed, lost, stopped, blocked) == ["failed", "running", "canceled", "failed"]
+    codes = [reread(job).error_code for job in (failed, lost, stopped, blocked)]
+    assert codes == [INTERNAL.code, "", "", BLOCKED_CODE]
+    assert reread(blocked).result == {"safety": {"images": BLOCKED}}
+    assert [trail(job)[1:] for job in (failed, lost, stopped)] == [["failed"], [], ["canceled"]]
+    assert usage(studio.account) == (1, 0)
     assert_invariants_hold()
 
 

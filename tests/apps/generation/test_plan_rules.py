@@ -12,7 +12,8 @@ from apps.core.clock import now
 from apps.core.errors import InvalidField
 from apps.generation.choices import JobState
 from apps.generation.claiming import claim_jobs
-from apps.generation.lifecycle import artifact_expiry, lease_of
+from apps.generation.delivering import artifact_expiry
+from apps.generation.lifecycle import lease_of
 from apps.generation.models import GenerationJob
 from apps.plans.errors import ModelNotInPlan
 from apps.plans.retention import choose_retention

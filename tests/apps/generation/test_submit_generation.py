@@ -93,7 +93,10 @@ def test_an_accepted_request_becomes_one_queued_job(studio: Studio, clock: Froze
         "price_book_version": None,
         "max_parallel": None,
         "key_max_parallel": None,
+        "request_id": "",
         "keep_days": None,
+        "forget_at": clock.now() + timedelta(days=1),
+        "is_forgotten": False,
         "error_code": "",
         "error_message": "",
     }

@@ -12,9 +12,10 @@ from apps.core import clock as core_clock
 from apps.core.errors import InvalidField
 from apps.generation import lifecycle
 from apps.generation.announcing import announce_end
+from apps.generation.delivering import artifact_expiry
 from apps.generation.faults import INTERNAL
 from apps.generation.invariants import find_violations
-from apps.generation.lifecycle import artifact_expiry, fail_job, finish_cancel, lease_of, reap_expired
+from apps.generation.lifecycle import fail_job, finish_cancel, lease_of, reap_expired
 from apps.generation.models import GenerationJob
 from apps.generation.request import GenerationRequest
 from apps.generation.services import cancel_job, submit_generation

@@ -22,7 +22,7 @@ NEVER_SHOWN = re.compile(
 )
 TITLE_CASE = re.compile(r"[A-Z][a-z-]+(?: [A-Z][a-z]+)+[?:]?")
 SAID_TO_FRIENDS = re.compile(r"\b(?:[Dd]u|[Dd]ir|[Dd]ich|[Dd]ein\w*|bist)\b")
-BLANK = re.compile(r"%\([a-z_]+\)[sd]|\{[a-z_]+\}|%%")
+BLANK = re.compile(r"%\([a-z_]+\)[sd]|%[sd]|\{[a-z_]+\}|%%")
 RUN = "run deploy/tools/messages"
 
 
@@ -70,6 +70,14 @@ def test_words_stand_in_place_of_words_that_allauth_has(language: str) -> None:
     known = {entry.msgid for entry in catalogue(ALLAUTH / "en/LC_MESSAGES")}
 
     assert {entry.msgid for entry in catalogue(WORDINGS[language])} - known == set()
+
+
+def test_words_in_place_of_allauths_do_not_stand_on_our_own_pages() -> None:
+    ours = {entry.msgid for entry in catalogue()}
+    # In German our own catalogue comes first; in English there is none.
+    changed = {entry.msgid for entry in catalogue(WORDINGS["en"]) if entry.msgstr != entry.msgid}
+
+    assert ours & changed == set()
 
 
 def test_no_heading_or_button_of_allauths_is_in_title_case() -> None:

@@ -9,6 +9,8 @@ from django.test.utils import CaptureQueriesContext
 from apps.core.db import NotInTransaction
 from apps.plans.selectors import get_entitlements
 from apps.quotas.allowances import (
+    TakenFrom,
+    end_allowances,
     release_allowance,
     settle_allowance,
     take_daily_free,
@@ -72,6 +74,34 @@ def test_a_released_call_can_be_taken_again_and_a_settled_one_cannot(cast: Cast,
     for end in (settle_allowance, release_allowance):
         with pytest.raises(ReservationMissing):
             end(account_id=cast.account.pk, source="plan", period=MONTH, calls=1)
+
+
+def test_several_end_in_one_statement_and_those_that_hold_too_little_are_named(
+    cast: Cast, clock: FrozenClock
+) -> None:
+    give_plan(cast.account, included_calls_per_month=3, free_calls_per_day=1)
+    for _ in range(3):
+        assert _take_plan(cast, clock) == MONTH
+    entitlements = get_entitlements(cast.account)
+    day = take_daily_free(account=cast.account, entitlements=entitlements, calls=1, now=clock.now())
+    assert day is not None
+    included = TakenFrom(cast.account.pk, "plan", MONTH)
+    free = TakenFrom(cast.account.pk, "daily_free", day)
+    unknown = TakenFrom(cast.account.pk, "plan", day.replace(year=2001))
+
+    with CaptureQueriesContext(connection) as queries:
+        missing = end_allowances({included: 2, free: 2, unknown: 1}, is_settled=True)
+
+    assert (missing, len(queries)) == ({free}, 1)
+    assert set(Allowance.objects.values_list("source", "reserved", "settled")) == {
+        ("plan", 1, 2),
+        ("daily_free", 1, 0),
+    }
+    assert end_allowances({included: 1, free: 1}, is_settled=False) == set()
+    assert set(Allowance.objects.values_list("source", "reserved", "settled")) == {
+        ("plan", 0, 2),
+        ("daily_free", 0, 0),
+    }
 
 
 @pytest.mark.django_db(transaction=True)

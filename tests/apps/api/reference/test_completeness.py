@@ -31,7 +31,7 @@ REFUSING = (A1111Unknown, ModelsLabUnknown, NativeUnknown, OpenAIUnknown, NotOff
 """What stands for all paths that are none, or for what is not offered."""
 PAGES = re.compile(
     r"/(?:$|docs|console|downloads/|v1/openapi\.json$|v1/models|media/\{rest\}$"
-    r"|accounts/|portal|pricing$|language$|payments/)"
+    r"|accounts/|portal|pricing$|language$|payments/|metrics$)"
 )
 """For people or for Stripe, about the API, before views that are told, or there to refuse."""
 VALUES = {
